@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all set-up themselves, in a clean clone.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo test lint bench lock clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/catalog-indexer demo --output demo-output
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.embed --json
+	$(BIN)/python -m benchmarks.index --json
+
+# Resolves requirements.lock anew from the ranges in setup.py.
+lock: $(INSTALLED)
+	$(BIN)/uv pip compile --quiet setup.py --extra pipeline --extra cpu --extra dev --universal \
+	    --python-version 3.11 --generate-hashes --no-header --upgrade -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,125 @@
+"""Embedding files: immutable Parquet, named by content, rows sorted by `item_id`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog import storage
+
+SCHEMA_VERSION = 1
+_ROW_GROUP_ROWS = 4_096  # 10 MB of 1280-d float16: small enough to buffer, large enough to scan.
+
+
+def schema(dimension: int, vector_type: str, metadata: pa.Schema) -> pa.Schema:
+    """The Arrow schema of an embedding file; docs/formats.md says what each column holds."""
+    value = pa.float16() if vector_type == "float16" else pa.float32()
+    fields = [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("product_id", pa.string()),
+        pa.field("embedding", pa.list_(pa.field("element", value, nullable=False), dimension), nullable=False),
+        pa.field("content_hash", pa.binary(32), nullable=False),
+        pa.field("phash", pa.uint64(), nullable=False),
+        pa.field("thumbnail", pa.binary(192), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("image_uri", pa.string(), nullable=False),
+        pa.field("source_version", pa.string(), nullable=False),
+    ]
+    if len(metadata):
+        fields.append(pa.field("metadata", pa.struct(list(metadata))))
+    return pa.schema(fields)
+
+
+def vector_array(vectors: np.ndarray, vector_type: str) -> pa.FixedSizeListArray:
+    """[n, d] floats as the `embedding` column of a file."""
+    dtype = np.float16 if vector_type == "float16" else np.float32
+    flat = pa.array(np.ascontiguousarray(vectors, dtype).reshape(-1))
+    field = pa.field("element", flat.type, nullable=False)
+    return pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(field, vectors.shape[1]))
+
+
+def vectors_of(column: pa.ChunkedArray | pa.Array, dimension: int) -> np.ndarray:
+    """The `embedding` column as [n, d] in its stored dtype; a view where Arrow holds it in one piece."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray) or len(array) == 0:
+        return np.empty((0, dimension), np.float32)
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A finished embedding file: where it is below the store, and what it holds."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+
+
+class EmbeddingFileWriter:
+    """Writes one embedding file to a local scratch path, then stores it under the hash of its bytes.
+
+    Rows must be appended in `item_id` order. At most a row group is held in memory.
+    """
+
+    def __init__(self, scratch: Path, file_schema: pa.Schema, fingerprint: str) -> None:
+        note = {"catalog_indexer.schema_version": str(SCHEMA_VERSION), "catalog_indexer.fingerprint": fingerprint}
+        self._scratch = scratch
+        self._schema = file_schema.with_metadata(note)
+        texts = [field.name for field in file_schema if pa.types.is_string(field.type)]
+        self._writer = pq.ParquetWriter(
+            scratch,
+            self._schema,
+            # Vectors do not compress and have no useful dictionary; text does and has.
+            compression={field.name: "zstd" for field in file_schema if field.name != "embedding"}
+            | {"embedding": "none"},
+            use_dictionary=[name for name in texts if name != "item_id"],
+            write_statistics=["item_id"],
+        )
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self.rows = 0
+
+    def append(self, rows: pa.Table) -> None:
+        """Adds rows with the columns of the schema, in any column order."""
+        self._pending.append(rows.select(self._schema.names).cast(self._schema))
+        self._pending_rows += len(rows)
+        self.rows += len(rows)
+        while self._pending_rows >= _ROW_GROUP_ROWS:
+            self._flush(_ROW_GROUP_ROWS)
+
+    def _flush(self, rows: int) -> None:
+        table = pa.concat_tables(self._pending)
+        self._writer.write_table(table.slice(0, rows), row_group_size=_ROW_GROUP_ROWS)
+        self._pending = [table.slice(rows)]
+        self._pending_rows = len(table) - rows
+
+    def store(self, root: str, folder: str) -> WrittenFile:
+        """Finishes the file and stores it at `root`/`folder`/<content hash>.parquet; writing it twice is harmless."""
+        if self._pending_rows:
+            self._flush(self._pending_rows)
+        self._writer.close()
+        digest, size = hashlib.sha256(), 0
+        with self._scratch.open("rb") as file:
+            while chunk := file.read(8 << 20):
+                digest.update(chunk)
+                size += len(chunk)
+        path = f"{folder}/{digest.hexdigest()[:32]}.parquet"
+        storage.put_file(self._scratch, storage.join(root, path))
+        return WrittenFile(path, digest.hexdigest(), size, self.rows)
+
+
+def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of an embedding file; a column that the file does not have (no metadata) is left out."""
+    with storage.open_read(url) as handle:
+        file = pq.ParquetFile(handle)
+        present = file.schema_arrow.names
+        wanted = present if columns is None else [name for name in columns if name in present]
+        return file.read(columns=wanted)

@@ -1,0 +1,25 @@
+"""The errors a user is meant to read: one sentence that names the file, the row or the flag, and what would be right."""
+
+
+class CatalogIndexerError(Exception):
+    """The run failed for a reason the user can act on. The command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(CatalogIndexerError):
+    """A flag, a file or a column is not what the command needs."""
+
+    exit_code = 2
+
+
+class MissingExtraError(UsageError):
+    """An optional package is not installed."""
+
+
+class IntegrityError(CatalogIndexerError):
+    """Stored bytes are not the bytes that were written."""
+
+
+class ConflictError(CatalogIndexerError):
+    """Somebody else wrote first: a create-only object exists, or a compare-and-swap lost."""

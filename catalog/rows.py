@@ -1,0 +1,138 @@
+"""Catalog rows: table rows with their roles found, their image located and their mistakes named.
+
+A block of rows is an Arrow record batch of `row_schema`. A row that cannot become an embedding carries its `reason`
+already here, and travels on like every other row, so that nothing is lost between the file and the count.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalog import storage
+from catalog.column_types import convert
+from catalog.columns import ColumnRoles, as_text, fill_template, parse_template
+from catalog.partition import item_hashes
+from catalog.rejects import Reason
+from catalog.table_files import Block, is_parquet
+
+
+def row_schema(metadata: pa.Schema) -> pa.Schema:
+    """The schema of a block of rows; `metadata` has a field for each column carried through."""
+    fields = [
+        pa.field("item_id", pa.string()),
+        pa.field("product_id", pa.string()),
+        pa.field("image_uri", pa.string()),
+        pa.field("origin", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+    return pa.schema(fields + ([pa.field("metadata", pa.struct(list(metadata)))] if len(metadata) else []))
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Turns the blocks of one catalog file into blocks of catalog rows.
+
+    Attributes:
+        url: the file.
+        roles: the file's columns by role.
+        images_root: absolute folder or URL that relative image locations are below.
+        template: `--image-template`, or None where the image column holds the location itself.
+        metadata: the type of each column carried through; columns that this file lacks become null.
+    """
+
+    url: str
+    roles: ColumnRoles
+    images_root: str
+    template: str | None
+    metadata: pa.Schema
+
+    def read(self, block: Block) -> pa.RecordBatch:
+        """Every row of `block`, good or not, as one batch of `row_schema`."""
+        table, roles = block.table, self.roles
+        item_id = pc.fill_null(as_text(table.column(roles.item_id)), "")
+        if self.template is None:
+            image = as_text(table.column(roles.image))
+            location = pc.if_else(pc.equal(pc.fill_null(image, ""), ""), pa.scalar(None, pa.string()), image)
+        else:
+            fields = parse_template(self.template, table.column_names, roles.image)
+            location = fill_template(fields, table, roles.image)
+        located = [self._locate(place) for place in location.to_pylist()]
+        reasons = [
+            Reason.EMPTY_ITEM_ID if not name else reason
+            for name, (_, reason) in zip(item_id.to_pylist(), located, strict=True)
+        ]
+        columns: list[pa.Array] = [
+            item_id,
+            as_text(table.column(roles.product_id)) if roles.product_id else pa.nulls(len(table), pa.string()),
+            pa.array([uri for uri, _ in located], pa.string()),
+            pa.array([self._origin(row) for row in block.rows], pa.string()),
+            pa.array([reason.value if reason else None for reason in reasons], pa.string()),
+            pa.nulls(len(table), pa.string()),
+        ]
+        if len(self.metadata):
+            columns.append(self._metadata(table))
+        schema = row_schema(self.metadata)
+        good = pa.record_batch(columns, schema=schema)
+        if not block.unparsed:
+            return good
+        bad = [
+            {
+                "item_id": "",
+                "origin": self._origin(row.row),
+                "reason": Reason.UNPARSABLE_ROW.value,
+                "detail": f"the row {row.detail}",
+            }
+            for row in block.unparsed
+        ]
+        return pa.concat_batches([good, pa.RecordBatch.from_pylist(bad, schema)])
+
+    def _origin(self, row: int) -> str:
+        return f"{storage.name_of(self.url)} row {row}"
+
+    def _metadata(self, table: pa.Table) -> pa.StructArray:
+        arrays, parquet = [], is_parquet(self.url)
+        for column in self.metadata:
+            if column.name in table.column_names:
+                values = table.column(column.name).combine_chunks()
+                values = values if isinstance(values, pa.Array) else pa.array([], values.type)
+                arrays.append(values.cast(column.type) if parquet else convert(values, column.type))
+            else:
+                arrays.append(pa.nulls(len(table), column.type))
+        return pa.StructArray.from_arrays(arrays, fields=list(self.metadata))
+
+    def _locate(self, place: str | None) -> tuple[str | None, Reason | None]:
+        """The absolute location of an image, or why it is refused."""
+        if place is None:
+            return None, Reason.NO_IMAGE
+        if storage.is_url(place):
+            allowed = storage.scheme_of(place) not in ("http", "https")
+            return (place, None) if allowed else (storage.redact(place), Reason.SCHEME_NOT_ALLOWED)
+        if place.startswith("/"):
+            return posixpath.normpath(place), None
+        path = posixpath.normpath(place)
+        if path == ".." or path.startswith("../"):
+            return place, Reason.OUTSIDE_ROOT
+        return storage.join(self.images_root, path), None
+
+
+def split_by_partition(rows: pa.RecordBatch, partitions: int) -> dict[int, pa.RecordBatch]:
+    """Each partition's rows of a block. Rows without an id go by their origin, so that they too have one place."""
+    keys = [
+        item_id or origin
+        for item_id, origin in zip(rows.column("item_id").to_pylist(), rows.column("origin").to_pylist(), strict=True)
+    ]
+    partition = (item_hashes(keys) & np.uint64(partitions - 1)).astype(np.int64)
+    order = np.argsort(partition, kind="stable")
+    found, starts = np.unique(partition[order], return_index=True)
+    ends = [*starts[1:], len(order)]
+    sorted_rows = rows.take(pa.array(order))
+    return {
+        int(p): sorted_rows.slice(int(start), int(end) - int(start))
+        for p, start, end in zip(found, starts, ends, strict=True)
+    }

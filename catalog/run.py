@@ -1,0 +1,128 @@
+"""Runs: what a run set out to do, and the commits that say which partitions are done.
+
+A run's id is the hash of its plan, so the same command after a kill finds the same run and its commits, and does only
+what is missing. A commit is written last and create-only; what it names is already stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from catalog import canonical_json, storage
+from catalog.errors import ConflictError
+from catalog.snapshot import Counts, FileEntry, RejectsEntry
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What decides the outcome of a run.
+
+    Attributes:
+        catalog: identity of the catalog: files, their versions, roles, types.
+        fingerprint: of the encoder.
+        vector_type: of the stored vectors.
+        partitions: of the store.
+        parent: the snapshot that the run starts from, None for the first.
+        settings: every other setting that changes what is written, such as the limits of the decoder.
+    """
+
+    catalog: str
+    fingerprint: str
+    vector_type: str
+    partitions: int
+    parent: int | None
+    settings: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        return canonical_json.digest(asdict(self))[:16]
+
+
+@dataclass(frozen=True)
+class PartitionResult:
+    """What became of one partition: the files it now consists of, its rejects and its counts."""
+
+    partition: int
+    files: tuple[FileEntry, ...]
+    rejects: RejectsEntry | None
+    counts: Counts
+    changed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "partition": self.partition,
+            "files": [entry.to_json() for entry in self.files],
+            "rejects": asdict(self.rejects) if self.rejects else None,
+            "counts": asdict(self.counts),
+            "changed": self.changed,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> PartitionResult:
+        return cls(
+            partition=value["partition"],
+            files=tuple(FileEntry.from_json(entry) for entry in value["files"]),
+            rejects=RejectsEntry(**value["rejects"]) if value["rejects"] else None,
+            counts=Counts(**value["counts"]),
+            changed=value["changed"],
+        )
+
+
+class Run:
+    """The folder of one run below an embedding store."""
+
+    def __init__(self, store: str, run_id: str) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.folder = storage.join(store, "runs", run_id)
+
+    def begin(self, plan: RunPlan) -> None:
+        """Writes the plan; harmless when an earlier try has."""
+        try:
+            storage.create(storage.join(self.folder, "plan.json"), canonical_json.dump(asdict(plan)))
+        except ConflictError:
+            pass
+
+    def rejects_path(self, partition: int) -> str:
+        """Where the rejects of a partition go, below the store."""
+        return f"rejects/{self.run_id}/{partition:05d}.parquet"
+
+    def read_commit(self, partition: int) -> PartitionResult | None:
+        """The committed result of a partition, None while there is none."""
+        url = self._commit_url(partition)
+        try:
+            return PartitionResult.from_json(canonical_json.load(storage.read_bytes(url), url))
+        except FileNotFoundError:
+            return None
+
+    def commit(self, result: PartitionResult) -> PartitionResult:
+        """Commits a partition; returns what counts, which is another worker's commit if that came first."""
+        try:
+            storage.create(self._commit_url(result.partition), canonical_json.dump(result.to_json()))
+        except ConflictError:
+            committed = self.read_commit(result.partition)
+            assert committed is not None
+            return committed
+        return result
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Leaves the outcome where the launcher finds it; a retry leaves the same."""
+        storage.write(self._summary_url(), canonical_json.dump(summary))
+
+    def read_summary(self) -> dict[str, Any]:
+        """The outcome. Raises FileNotFoundError before the run has finished."""
+        return dict(canonical_json.load(storage.read_bytes(self._summary_url()), self._summary_url()))
+
+    def forget(self) -> None:
+        """Removes the folder of a run that changed nothing."""
+        storage.delete_tree(self.folder)
+
+    def _commit_url(self, partition: int) -> str:
+        return storage.join(self.folder, "commits", f"{partition:05d}.json")
+
+    def _summary_url(self) -> str:
+        return storage.join(self.folder, "summary.json")

@@ -1,0 +1,143 @@
+"""The one door to storage: the only module of the project that opens a URL.
+
+Every function takes a URL or a local path as text. A scheme chooses the store behind it: the local disk, Google Cloud
+Storage through its own client, and everything else through fsspec. Beyond what fsspec promises, a store can *create
+only if absent* and *compare-and-swap*, which publishing and resuming stand on.
+
+Not for: what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from catalog.storage.base import Store
+from catalog.storage.locations import absolute, is_url, join, name_of, parent_of, scheme_of
+from catalog.storage.locations import redact as redact
+
+__all__ = [
+    "absolute",
+    "compare_and_swap",
+    "create",
+    "delete_tree",
+    "exists",
+    "expand",
+    "is_url",
+    "join",
+    "list_files",
+    "local_copy",
+    "name_of",
+    "open_read",
+    "parent_of",
+    "put_file",
+    "read_bytes",
+    "read_with_token",
+    "redact",
+    "scheme_of",
+    "size",
+    "store_for",
+    "version_of",
+    "write",
+]
+
+
+@functools.cache
+def _store(scheme: str) -> Store:
+    if scheme == "file":
+        from catalog.storage.local import LocalStore
+
+        return LocalStore()
+    if scheme == "gs":
+        from catalog.storage.gcs import GcsStore
+
+        return GcsStore()
+    from catalog.storage.fsspec_store import FsspecStore
+
+    return FsspecStore(scheme)
+
+
+def store_for(url: str) -> Store:
+    """The store that `url` lives in. One per scheme and process."""
+    return _store(scheme_of(url))
+
+
+def read_bytes(url: str, limit: int | None = None) -> bytes:
+    """The object's bytes; at most `limit` of them when given. Raises FileNotFoundError, PermissionError or OSError."""
+    return store_for(url).read_bytes(url, limit)
+
+
+def open_read(url: str) -> BinaryIO:
+    """A seekable binary file over the object."""
+    return store_for(url).open_read(url)
+
+
+def create(url: str, data: bytes) -> None:
+    """Writes an object that must not exist yet, all of it or nothing. Raises ConflictError if it exists."""
+    store_for(url).create(url, data)
+
+
+def write(url: str, data: bytes) -> None:
+    """Stores `data` at `url`, all of it or nothing, replacing what is there."""
+    store_for(url).write(url, data)
+
+
+def put_file(local_path: str | Path, url: str) -> None:
+    """Stores a finished local file at `url`, all of it or nothing, replacing what is there."""
+    store_for(url).put_file(Path(local_path), url)
+
+
+def read_with_token(url: str) -> tuple[bytes | None, str | None]:
+    """The bytes and the token that `compare_and_swap` wants; (None, None) where there is no such object."""
+    return store_for(url).read_with_token(url)
+
+
+def compare_and_swap(url: str, data: bytes, token: str | None) -> None:
+    """Replaces the object if it is still the one `token` was read from. Raises ConflictError if it is not."""
+    store_for(url).compare_and_swap(url, data, token)
+
+
+def list_files(prefix: str) -> Iterator[str]:
+    """URLs of the files below the folder `prefix`, sorted; nothing where there is no such folder."""
+    return store_for(prefix).list_files(prefix)
+
+
+def expand(pattern: str) -> list[str]:
+    """The sorted URLs that a path or glob names; empty when it names none."""
+    return store_for(pattern).expand(pattern)
+
+
+def exists(url: str) -> bool:
+    """Whether there is an object at `url`."""
+    return store_for(url).exists(url)
+
+
+def size(url: str) -> int:
+    """Bytes in the object. Raises FileNotFoundError."""
+    return store_for(url).size(url)
+
+
+def version_of(url: str) -> str:
+    """What the store says changes when the object does: generation, etag, or size and mtime. One cheap request."""
+    return store_for(url).version_of(url)
+
+
+def delete_tree(prefix: str) -> None:
+    """Deletes every object below the folder `prefix`."""
+    store_for(prefix).delete_tree(prefix)
+
+
+def local_copy(url: str, folder: str | Path | None = None) -> Path:
+    """A local path with the object's bytes: the object itself on a local disk, else a download into `folder`."""
+    store = store_for(url)
+    path = store.local_path(url)
+    if path is not None:
+        return path
+    target = Path(folder if folder is not None else tempfile.mkdtemp(prefix="catalog-indexer-")) / name_of(url)
+    with store.open_read(url) as source, target.open("wb") as sink:
+        while chunk := source.read(8 << 20):
+            sink.write(chunk)
+    return target

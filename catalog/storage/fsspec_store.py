@@ -1,0 +1,110 @@
+"""Every scheme that fsspec knows, read through fsspec; written where a conditional write is possible."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from catalog.errors import ConflictError, MissingExtraError, UsageError
+from catalog.storage.base import Store
+
+_EXTRA_OF_SCHEME = {"s3": "s3", "s3a": "s3"}
+
+
+class FsspecStore(Store):
+    """One fsspec file system. `memory://` takes every operation; other schemes are read-only.
+
+    A store that cannot refuse an overwrite cannot keep the promises of a publisher, so it is refused instead.
+    """
+
+    def __init__(self, scheme: str) -> None:
+        import fsspec
+
+        try:
+            self._fs: Any = fsspec.filesystem(scheme)
+        except ImportError:
+            extra = _EXTRA_OF_SCHEME.get(scheme)
+            hint = f"pip install 'catalog-indexer[{extra}]'" if extra else f"pip install the fsspec package of {scheme}://"
+            raise MissingExtraError(f"{scheme}:// needs a package that is not installed: run {hint}") from None
+        except ValueError:
+            raise UsageError(f"{scheme}:// is not a storage scheme that fsspec knows") from None
+        self._scheme = scheme
+        self._lock = threading.Lock()
+
+    def _check_writable(self, url: str) -> None:
+        if self._scheme != "memory":
+            raise UsageError(
+                f"{url}: writing to {self._scheme}:// is not supported, for want of conditional writes; "
+                "use a local path or gs://"
+            )
+
+    def read_bytes(self, url: str, limit: int | None = None) -> bytes:
+        if limit is None:
+            return cast(bytes, self._fs.cat_file(url))
+        with self._fs.open(url, "rb") as file:
+            return cast(bytes, file.read(limit))
+
+    def open_read(self, url: str) -> BinaryIO:
+        return cast(BinaryIO, self._fs.open(url, "rb"))
+
+    def create(self, url: str, data: bytes) -> None:
+        self._check_writable(url)
+        with self._lock:
+            if self._fs.exists(url):
+                raise ConflictError(f"{url} exists already and is never overwritten")
+            self._fs.pipe_file(url, data)
+
+    def write(self, url: str, data: bytes) -> None:
+        self._check_writable(url)
+        self._fs.pipe_file(url, data)
+
+    def put_file(self, local_path: Path, url: str) -> None:
+        self._check_writable(url)
+        self._fs.pipe_file(url, local_path.read_bytes())
+
+    def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
+        try:
+            data = self.read_bytes(url)
+        except FileNotFoundError:
+            return None, None
+        return data, hashlib.sha256(data).hexdigest()
+
+    def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
+        self._check_writable(url)
+        with self._lock:
+            if self.read_with_token(url)[1] != token:
+                raise ConflictError(f"{url} was changed by somebody else in the meantime")
+            self._fs.pipe_file(url, data)
+
+    def list_files(self, prefix: str) -> Iterator[str]:
+        try:
+            names = self._fs.find(prefix)
+        except FileNotFoundError:
+            return
+        for name in sorted(names):
+            yield self._fs.unstrip_protocol(name)
+
+    def expand(self, pattern: str) -> list[str]:
+        if self._fs.isfile(pattern):
+            return [pattern]
+        return sorted(self._fs.unstrip_protocol(name) for name in self._fs.glob(pattern))
+
+    def exists(self, url: str) -> bool:
+        return bool(self._fs.isfile(url))
+
+    def size(self, url: str) -> int:
+        return int(self._fs.size(url))
+
+    def version_of(self, url: str) -> str:
+        info = self._fs.info(url)
+        for key in ("ETag", "etag", "generation", "version_id"):
+            if info.get(key):
+                return str(info[key]).strip('"')
+        return f"{info.get('size')}-{info.get('mtime') or info.get('LastModified') or info.get('created')}"
+
+    def delete_tree(self, prefix: str) -> None:
+        if self._fs.exists(prefix):
+            self._fs.rm(prefix, recursive=True)

@@ -1,0 +1,125 @@
+"""Google Cloud Storage through its own client, whose generation preconditions make the conditional writes."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from catalog.errors import ConflictError
+from catalog.storage.base import Store
+from catalog.storage.locations import scheme_of
+
+
+class GcsStore(Store):
+    """`gs://bucket/name`. An object's generation is its compare-and-swap token and its version."""
+
+    def __init__(self) -> None:
+        self._client_of_process: dict[int, Any] = {}
+
+    def __reduce__(self) -> tuple[type[GcsStore], tuple[()]]:
+        return GcsStore, ()  # Clients hold connections: each process makes its own.
+
+    @property
+    def _client(self) -> Any:
+        from google.cloud import storage
+
+        pid = os.getpid()
+        if pid not in self._client_of_process:
+            if os.environ.get("STORAGE_EMULATOR_HOST"):
+                self._client_of_process[pid] = storage.Client.create_anonymous_client()
+            else:
+                self._client_of_process[pid] = storage.Client()
+        return self._client_of_process[pid]
+
+    def _blob(self, url: str) -> Any:
+        bucket, name = _split(url)
+        return self._client.bucket(bucket).blob(name)
+
+    def _existing(self, url: str) -> Any:
+        bucket, name = _split(url)
+        blob = self._client.bucket(bucket).get_blob(name) if name else None
+        if blob is None:
+            raise FileNotFoundError(url)
+        return blob
+
+    def read_bytes(self, url: str, limit: int | None = None) -> bytes:
+        from google.api_core import exceptions
+
+        try:
+            return cast(bytes, self._blob(url).download_as_bytes(end=None if limit is None else limit - 1))
+        except exceptions.NotFound:
+            raise FileNotFoundError(url) from None
+        except exceptions.Forbidden as error:
+            raise PermissionError(f"{url}: {error.message}") from None
+        except exceptions.RequestRangeNotSatisfiable:
+            return b""  # A range of an empty object.
+
+    def open_read(self, url: str) -> BinaryIO:
+        return cast(BinaryIO, self._existing(url).open("rb"))
+
+    def create(self, url: str, data: bytes) -> None:
+        from google.api_core import exceptions
+
+        try:
+            self._blob(url).upload_from_string(data, "application/octet-stream", if_generation_match=0)
+        except exceptions.PreconditionFailed:
+            raise ConflictError(f"{url} exists already and is never overwritten") from None
+
+    def write(self, url: str, data: bytes) -> None:
+        self._blob(url).upload_from_string(data, "application/octet-stream")
+
+    def put_file(self, local_path: Path, url: str) -> None:
+        self._blob(url).upload_from_filename(str(local_path), content_type="application/octet-stream")
+
+    def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
+        try:
+            blob = self._existing(url)
+        except FileNotFoundError:
+            return None, None
+        # Pinned to one generation, so that bytes and token belong together.
+        return blob.download_as_bytes(if_generation_match=blob.generation), str(blob.generation)
+
+    def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
+        from google.api_core import exceptions
+
+        generation = 0 if token is None else int(token)
+        try:
+            self._blob(url).upload_from_string(data, "application/json", if_generation_match=generation)
+        except (exceptions.PreconditionFailed, exceptions.NotFound):
+            raise ConflictError(f"{url} was changed by somebody else in the meantime") from None
+
+    def list_files(self, prefix: str) -> Iterator[str]:
+        bucket, name = _split(prefix)
+        for blob in self._client.list_blobs(bucket, prefix=f"{name.rstrip('/')}/" if name else None):
+            if not blob.name.endswith("/"):
+                yield f"gs://{bucket}/{blob.name}"
+
+    def expand(self, pattern: str) -> list[str]:
+        if not any(mark in pattern for mark in "*?["):
+            return [pattern] if self.exists(pattern) else []
+        bucket, name = _split(pattern)
+        literal = name[: min(name.find(mark) for mark in "*?[" if mark in name)]
+        names = (blob.name for blob in self._client.list_blobs(bucket, prefix=literal))
+        return sorted(f"gs://{bucket}/{found}" for found in names if fnmatch.fnmatchcase(found, name))
+
+    def exists(self, url: str) -> bool:
+        return bool(self._blob(url).exists())
+
+    def size(self, url: str) -> int:
+        return int(self._existing(url).size)
+
+    def version_of(self, url: str) -> str:
+        return str(self._existing(url).generation)
+
+    def delete_tree(self, prefix: str) -> None:
+        for url in list(self.list_files(prefix)):
+            self._blob(url).delete()
+
+
+def _split(url: str) -> tuple[str, str]:
+    assert scheme_of(url) == "gs", url
+    bucket, _, name = url.split("://", 1)[1].partition("/")
+    return bucket, name

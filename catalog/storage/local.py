@@ -1,0 +1,121 @@
+"""The local disk: atomic by temporary file, fsync and link or rename."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from catalog.errors import ConflictError
+from catalog.storage.base import Store
+from catalog.storage.locations import absolute
+
+
+class LocalStore(Store):
+    """Files under ordinary paths. Names that begin with a dot are the store's own (temporary files, locks)."""
+
+    def read_bytes(self, url: str, limit: int | None = None) -> bytes:
+        with self.open_read(url) as file:
+            return file.read(-1 if limit is None else limit)
+
+    def open_read(self, url: str) -> BinaryIO:
+        return open(absolute(url), "rb")  # noqa: SIM115 - the caller closes it
+
+    def create(self, url: str, data: bytes) -> None:
+        path = Path(absolute(url))
+        with _temporary_beside(path) as temporary:
+            _write_durably(temporary, data)
+            try:
+                os.link(temporary, path)  # fails if the name is taken, unlike rename
+            except FileExistsError:
+                raise ConflictError(f"{url} exists already and is never overwritten") from None
+
+    def write(self, url: str, data: bytes) -> None:
+        path = Path(absolute(url))
+        with _temporary_beside(path) as temporary:
+            _write_durably(temporary, data)
+            os.replace(temporary, path)
+
+    def put_file(self, local_path: Path, url: str) -> None:
+        path = Path(absolute(url))
+        with _temporary_beside(path) as temporary:
+            shutil.copyfile(local_path, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+
+    def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
+        try:
+            data = self.read_bytes(url)
+        except FileNotFoundError:
+            return None, None
+        return data, hashlib.sha256(data).hexdigest()
+
+    def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
+        path = Path(absolute(url))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The kernel drops the lock when its holder dies, so a killed process cannot block the next one.
+        with (path.parent / f".{path.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.read_with_token(url)[1] != token:
+                raise ConflictError(f"{url} was changed by somebody else in the meantime")
+            with _temporary_beside(path) as temporary:
+                _write_durably(temporary, data)
+                os.replace(temporary, path)
+
+    def list_files(self, prefix: str) -> Iterator[str]:
+        for folder, folders, names in os.walk(absolute(prefix)):
+            folders.sort()
+            for name in sorted(names):
+                if not name.startswith("."):
+                    yield os.path.join(folder, name)
+
+    def expand(self, pattern: str) -> list[str]:
+        path = absolute(pattern)
+        if os.path.isfile(path):
+            return [path]
+        return sorted(match for match in glob.glob(path, recursive=True) if os.path.isfile(match))
+
+    def exists(self, url: str) -> bool:
+        return os.path.isfile(absolute(url))
+
+    def size(self, url: str) -> int:
+        return os.stat(absolute(url)).st_size
+
+    def version_of(self, url: str) -> str:
+        status = os.stat(absolute(url))
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
+    def delete_tree(self, prefix: str) -> None:
+        shutil.rmtree(absolute(prefix), ignore_errors=True)
+
+    def local_path(self, url: str) -> Path | None:
+        return Path(absolute(url))
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """A fresh name in the same folder (so that link and rename stay on one file system), removed afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.fchmod(handle, 0o644)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,87 @@
+"""`catalog-indexer COMMAND …`: finds the command, runs it, and turns what went wrong into one sentence and an exit code.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from catalog.errors import CatalogIndexerError
+
+# In the order of the work. Each module has HELP, add_arguments(parser) and run(args), and imports heavy things late.
+COMMANDS = ("demo", "scan", "embed", "index", "search", "versions", "verify")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    beam_arguments: list[str] = []
+    if "--" in given:
+        split = given.index("--")
+        given, beam_arguments = given[:split], given[split + 1 :]
+    args = _parser().parse_args(given)
+    args.beam_arguments = tuple(beam_arguments)
+    # Libraries log notices on import; Beam's own warnings (a flag that it does not know, say) stay.
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # TensorFlow reads this once, at import: its start-up notices are not news to anybody who runs a job.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        if beam_arguments and not args.takes_beam_arguments:
+            print(f"catalog-indexer {args.command}: takes no flags after --", file=sys.stderr)
+            return 2
+        return int(args.run(args))
+    except CatalogIndexerError as error:
+        if args.debug:
+            raise
+        print(f"catalog-indexer {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"catalog-indexer {args.command}: interrupted; the same command goes on from here", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if args.debug:
+            raise
+        cause = _user_error(error)
+        message = str(cause) if cause else f"{type(error).__name__}: {error} (--debug shows where)"
+        print(f"catalog-indexer {args.command}: {message}", file=sys.stderr)
+        return cause.exit_code if cause else 1
+
+
+def _user_error(error: BaseException) -> CatalogIndexerError | None:
+    """The error meant for the user inside what a runner wrapped around it, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, CatalogIndexerError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="catalog-indexer",
+        description="Turns a product catalog of images into a searchable, versioned FAISS index.",
+        epilog="Flags after -- go to Apache Beam, for example: catalog-indexer embed … -- --runner=DataflowRunner",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"commands.{name}")
+        command = commands.add_parser(
+            name, help=module.HELP, description=module.HELP, epilog=getattr(module, "EPILOG", None), allow_abbrev=False
+        )
+        module.add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show a traceback when something fails")
+        command.set_defaults(run=module.run, takes_beam_arguments=getattr(module, "TAKES_BEAM_ARGUMENTS", False))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""How every job is started: Beam's own local runner unless another is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+
+from catalog.errors import UsageError
+
+# `DirectRunner` would look for Prism, a binary that it downloads; this one is the Python runner that it falls back to.
+LOCAL_RUNNER = "FnApiRunner"
+
+
+def pipeline_options(beam_arguments: Sequence[str]) -> PipelineOptions:
+    """Beam's options from the flags after `--`. Raises UsageError for a value that Beam does not take."""
+    options = PipelineOptions(list(beam_arguments))
+    try:
+        runner = options.view_as(StandardOptions).runner
+        options.get_all_options()
+    except SystemExit:
+        raise UsageError(f"Beam does not take these flags: {' '.join(beam_arguments)}") from None
+    if runner is None:
+        options.view_as(StandardOptions).runner = LOCAL_RUNNER
+    # Everything that a worker needs is in importable modules; pickling __main__ would only drag the launcher along.
+    options.view_as(SetupOptions).save_main_session = False
+    return options
+
+
+def run(pipeline: beam.Pipeline) -> None:
+    """Runs a pipeline to its end. Raises what its workers raised."""
+    pipeline.run().wait_until_finish()

@@ -1,0 +1,56 @@
+"""Packaging of catalog-indexer: one package a room, light base requirements, heavy ones as extras."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOMS = ["catalog", "encoders", "index_builder", "pipelines", "demo", "commands"]
+
+setup(
+    name="catalog-indexer",
+    version="0.1.0",
+    description="Turns a product catalog of images into a searchable, versioned FAISS index on any Beam runner",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    # What a consumer of published artifacts needs, and nothing else; `cpu` or `gpu` adds FAISS.
+    install_requires=[
+        "numpy>=1.26,<3",
+        "pyarrow>=18,<26",
+        "fsspec>=2024.10",
+        "google-cloud-storage>=2.18,<4",
+        "xxhash>=3.4,<5",
+    ],
+    extras_require={
+        "pipeline": [
+            "apache-beam>=2.77,<2.78",
+            "tensorflow>=2.20,<2.22",
+            "tensorflow-hub>=0.16.1,<0.17",
+            "tf-keras>=2.20,<2.22",
+            "pillow>=12,<14",
+        ],
+        # Both distributions install the package `faiss`: never in one environment.
+        "cpu": ["faiss-cpu>=1.15.1,<1.16"],
+        "gpu": ["faiss-gpu>=1.15.1,<1.16", "tensorflow[and-cuda]>=2.20,<2.22"],
+        "dataflow": ["apache-beam[gcp]>=2.77,<2.78"],
+        "s3": ["s3fs>=2024.10"],
+        "dev": [
+            "build>=1.2",
+            "hypothesis>=6.100",
+            "import-linter>=2.1",
+            "mypy>=1.13",
+            "pytest>=8.3",
+            "pytest-timeout>=2.3",
+            "ruff>=0.8",
+            "setuptools>=75",
+            "uv>=0.5",
+        ],
+    },
+    entry_points={"console_scripts": ["catalog-indexer=commands.main:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+    ],
+)
