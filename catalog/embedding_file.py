@@ -123,3 +123,9 @@ def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         present = file.schema_arrow.names
         wanted = present if columns is None else [name for name in columns if name in present]
         return file.read(columns=wanted)
+
+
+def file_schema(url: str) -> pa.Schema:
+    """The Arrow schema of an embedding file, from its footer."""
+    with storage.open_read(url) as handle:
+        return pq.ParquetFile(handle).schema_arrow

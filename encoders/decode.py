@@ -19,7 +19,7 @@ from catalog.rejects import Reason
 VERSION = "1"
 
 # Read by content with code that ships inside Pillow. No EPS or PDF, which run an interpreter.
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "ICO", "PPM", "TGA", "JPEG2000")
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "ICO", "PPM", "TGA", "JPEG2000")
 _MAGIC = (
     *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0"),
     *(b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP"),
@@ -28,6 +28,7 @@ _LARGE_PIXELS = 16_000_000
 _one_large_image_at_a_time = threading.Semaphore(1)
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+Image.init()  # Registers every format; by default only the common ones are known by name.
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from catalog import storage
 from catalog.errors import UsageError
-from catalog.extras import require
+from encoders.tensorflow_import import tensorflow
 from encoders.tf_function import TensorFlowEncoder, describe_with
 
 # Published training resolutions that are not 224 (keras.io/api/applications).
@@ -43,7 +43,7 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
     """
     name, _, weights = location.partition("@")
     weights = weights or "imagenet"
-    require("tensorflow", "pipeline")
+    tf = tensorflow()
     import keras
 
     builder, preprocess, module = _application(keras, name)
@@ -65,8 +65,6 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
             f"--encoder {spec}: the weights cannot be loaded ({str(error).splitlines()[0]}); expected `imagenet` with a "
             "network connection or a filled Keras cache, `random`, or a weights file of the network without its top"
         ) from None
-    import tensorflow as tf
-
     info = describe_with(name, spec, (side, side), _weights_fingerprint(model), f"keras.{module}")
     return TensorFlowEncoder(
         info, lambda pixels: model(preprocess(tf.cast(pixels, tf.float32)), training=False), keep_alive=model

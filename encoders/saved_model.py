@@ -12,6 +12,7 @@ from typing import Any
 from catalog import storage
 from catalog.errors import UsageError
 from catalog.extras import require
+from encoders.tensorflow_import import tensorflow
 from encoders.tf_function import TensorFlowEncoder, describe_with, files_fingerprint, parse_options
 
 _INPUT_SIZE = 224
@@ -23,7 +24,7 @@ def load_saved_model(location: str) -> TensorFlowEncoder:
     path = storage.absolute(path)
     if not storage.exists(storage.join(path, "saved_model.pb")):
         raise UsageError(f"--encoder savedmodel:{path}: there is no saved_model.pb in that folder")
-    tf = require("tensorflow", "pipeline")
+    tf = tensorflow()
     return _encoder(tf, tf.saved_model.load(path), f"savedmodel:{path}", path, options)
 
 
@@ -33,7 +34,7 @@ def load_tfhub(location: str) -> TensorFlowEncoder:
     Raises UsageError when the handle cannot be resolved.
     """
     handle, options = parse_options(location, "tfhub:")
-    require("tensorflow", "pipeline")
+    tf = tensorflow()
     hub = require("tensorflow_hub", "pipeline")
     try:
         path = hub.resolve(handle)
@@ -43,8 +44,6 @@ def load_tfhub(location: str) -> TensorFlowEncoder:
             f"--encoder tfhub:{handle} cannot be loaded: {error}; expected a TF-Hub handle that this machine can reach, "
             "or one already in TFHUB_CACHE_DIR"
         ) from None
-    import tensorflow as tf
-
     return _encoder(tf, model, f"tfhub:{handle}", path, options)
 
 

@@ -14,6 +14,7 @@ from catalog.encoder_info import EncoderInfo
 from catalog.errors import UsageError
 from encoders import decode
 from encoders.encoder import Encoder, unit_length
+from encoders.tensorflow_import import tensorflow
 
 _BATCH = 32
 
@@ -31,8 +32,7 @@ class TensorFlowEncoder(Encoder):
             features: TensorFlow function of uint8 [n, height, width, 3] to float32 [n, d].
             keep_alive: the object that owns the variables.
         """
-        import tensorflow as tf
-
+        tf = tensorflow()
         self._keep_alive = keep_alive
         height, width = info.input_size
         signature = [tf.TensorSpec([_BATCH, height, width, 3], tf.uint8)]

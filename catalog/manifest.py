@@ -1,0 +1,141 @@
+"""Version manifests and channel pointers: what a published index is, and which one a channel serves."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from catalog import canonical_json, storage
+from catalog.encoder_info import EncoderInfo
+from catalog.errors import IntegrityError, UsageError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """A file of a version: its path below the version's folder, what it is for, its size and sha256."""
+
+    path: str
+    role: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json`, written last: a version without one is not a version.
+
+    Attributes:
+        version: its id.
+        name: of the artifact.
+        created_at: UTC, ISO 8601.
+        encoder: that made the vectors.
+        metric: that the index measures with.
+        vectors: rows of the index.
+        index: the plan, as JSON.
+        codebook: id, None for a Flat index.
+        search: the default operating point, as JSON.
+        recall: at that point, by depth.
+        source: the embedding store, its snapshot and that snapshot's counts.
+        libraries: versions of what made the files.
+        seconds_by_stage: how long each stage took.
+        files: every file of the version besides the manifest.
+    """
+
+    version: str
+    name: str
+    created_at: str
+    encoder: EncoderInfo
+    metric: str
+    vectors: int
+    index: dict[str, Any]
+    codebook: str | None
+    search: dict[str, int]
+    recall: dict[str, float]
+    source: dict[str, Any]
+    libraries: dict[str, str]
+    seconds_by_stage: dict[str, float]
+    files: tuple[ManifestFile, ...] = field(default_factory=tuple)
+
+    def file(self, role: str) -> ManifestFile | None:
+        """The file with a role, None where the version has none."""
+        return next((entry for entry in self.files if entry.role == role), None)
+
+    def to_bytes(self) -> bytes:
+        value = {**asdict(self), "schema_version": SCHEMA_VERSION, "encoder": self.encoder.to_json()}
+        return canonical_json.dump({**value, "files": [asdict(entry) for entry in self.files]})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Manifest:
+        """Raises IntegrityError or UsageError naming `where`."""
+        value = canonical_json.load(data, where)
+        version = value.pop("schema_version", None) if isinstance(value, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UsageError(f"{where} has schema version {version}; this version of catalog-indexer reads {SCHEMA_VERSION}")
+        try:
+            value["encoder"] = EncoderInfo.from_json(value["encoder"])
+            value["files"] = tuple(ManifestFile(**entry) for entry in value["files"])
+            return cls(**value)
+        except (KeyError, TypeError):
+            raise IntegrityError(f"{where} is damaged: it is not a manifest") from None
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A version and the sha256 of its manifest: the content of a channel, and of an entry of the log."""
+
+    version: str
+    manifest_sha256: str
+    sequence: int
+
+    def to_bytes(self) -> bytes:
+        return canonical_json.dump({"schema_version": SCHEMA_VERSION, **asdict(self)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Pointer:
+        """Raises IntegrityError naming `where`."""
+        try:
+            value = canonical_json.load(data, where)
+            return cls(value["version"], value["manifest_sha256"], value["sequence"])
+        except (KeyError, TypeError):
+            raise IntegrityError(f"{where} is damaged: it is not a pointer to a version") from None
+
+
+def version_folder(root: str, version: str) -> str:
+    """The folder of a version below ARTIFACTS/<name>."""
+    return storage.join(root, "versions", version)
+
+
+def manifest_url(root: str, version: str) -> str:
+    """Where the manifest of a version is."""
+    return storage.join(version_folder(root, version), "manifest.json")
+
+
+def channel_url(root: str, channel: str) -> str:
+    """Where the pointer of a channel is."""
+    return storage.join(root, "channels", f"{channel}.json")
+
+
+def read_log(root: str) -> list[Pointer]:
+    """Every published version, oldest first."""
+    urls = list(storage.list_files(storage.join(root, "log")))
+    return [Pointer.from_bytes(storage.read_bytes(url), url) for url in urls]
+
+
+def read_channel(root: str, channel: str) -> Pointer | None:
+    """What a channel points to, None where there is no such channel."""
+    url = channel_url(root, channel)
+    data = storage.read_with_token(url)[0]
+    return None if data is None else Pointer.from_bytes(data, url)
+
+
+def sha256_of(url: str) -> tuple[str, int]:
+    """sha256 and size of a stored object."""
+    digest, size = hashlib.sha256(), 0
+    with storage.open_read(url) as file:
+        while chunk := file.read(8 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size

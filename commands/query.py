@@ -1,0 +1,56 @@
+"""What `search` asks with, as one vector."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from catalog import storage
+from catalog.errors import UsageError
+from index_builder.catalog_index import CatalogIndex
+
+
+def query_vector(args: argparse.Namespace, index: CatalogIndex) -> np.ndarray:
+    """float32 [d] from `--item`, `--image` or `--vector`. Raises UsageError."""
+    if args.k < 1:
+        raise UsageError(f"-k {args.k}: expected at least 1")
+    if args.item is not None:
+        return index.vector_of(args.item)
+    return _from_file(args.vector) if args.vector is not None else _from_image(args.image, args.encoder, index)
+
+
+def _from_file(path: str) -> np.ndarray:
+    try:
+        with storage.open_read(path) as file:
+            vector = np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise UsageError(f"--vector {path}: there is no such file") from None
+    except ValueError:
+        raise UsageError(f"--vector {path} is not a NumPy .npy file of numbers") from None
+    if vector.ndim == 2 and len(vector) == 1:
+        vector = vector[0]
+    if vector.ndim != 1 or vector.dtype.kind not in "fiu":
+        raise UsageError(f"--vector {path} holds {vector.dtype} {list(vector.shape)}; expected one vector of numbers, [d]")
+    return vector.astype(np.float32)
+
+
+def _from_image(path: str, spec: str | None, index: CatalogIndex) -> np.ndarray:
+    from encoders.decode import DecodeError, DecodeLimits
+    from encoders.image_loader import ImageLoader
+    from encoders.registry import load_encoder
+
+    wanted = index.manifest.encoder
+    encoder = load_encoder(spec or wanted.spec)
+    if encoder.info.fingerprint != wanted.fingerprint:
+        raise UsageError(
+            f"the encoder {spec or wanted.spec} (fingerprint {encoder.info.fingerprint[:12]}) is not the one that the index "
+            f"was made with ({wanted.name}, fingerprint {wanted.fingerprint[:12]}); name that one with --encoder"
+        )
+    try:
+        image = ImageLoader(wanted.input_size, DecodeLimits()).load_bytes(storage.read_bytes(path))
+    except OSError:
+        raise UsageError(f"--image {storage.redact(path)}: there is no such file, or it cannot be read") from None
+    except DecodeError as error:
+        raise UsageError(f"--image {storage.redact(path)}: {error.reason}: {error.detail}") from None
+    return encoder.encode(image.pixels[None])[0]

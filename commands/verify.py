@@ -1,0 +1,29 @@
+"""`verify`: is a published version, byte for byte, what was published?"""
+
+from __future__ import annotations
+
+import argparse
+
+from commands.artifact_flags import add_artifact_flags, add_version_flags
+from commands.output import add_json_flag, print_json, say
+
+HELP = "read back every byte of a published version and compare it with its checksums"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_artifact_flags(parser)
+    add_version_flags(parser)
+    add_json_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from catalog import storage
+    from index_builder.catalog_index import find_version, verify
+
+    root = storage.join(storage.absolute(args.artifacts), args.name)
+    manifest = verify(root, find_version(root, args.channel, args.version))
+    total = sum(file.bytes for file in manifest.files)
+    say(f"version {manifest.version} is intact: {len(manifest.files) + 1} files, {total:,} bytes")
+    if args.json:
+        print_json({"version": manifest.version, "intact": True, "files": len(manifest.files) + 1, "bytes": total})
+    return 0

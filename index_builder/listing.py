@@ -1,0 +1,45 @@
+"""The published versions of an artifact, for people and scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog import storage
+from catalog.errors import UsageError
+from catalog.manifest import Manifest, manifest_url, read_channel, read_log
+
+
+def list_versions(artifacts: str, name: str) -> list[dict[str, Any]]:
+    """One object a version, newest first: version, created_at, vectors, metric, index, recall, bytes (of all files) and
+    the channels that point to it.
+
+    Raises:
+        UsageError: nothing is published under that name.
+    """
+    root = storage.join(storage.absolute(artifacts), name)
+    log = read_log(root)
+    if not log:
+        raise UsageError(f"{root}: nothing is published there; run catalog-indexer index first")
+    channels: dict[str, list[str]] = {}
+    for url in storage.list_files(storage.join(root, "channels")):
+        channel = storage.name_of(url).removesuffix(".json")
+        pointer = read_channel(root, channel)
+        if pointer is not None:
+            channels.setdefault(pointer.version, []).append(channel)
+    versions = []
+    for entry in reversed(log):
+        url = manifest_url(root, entry.version)
+        manifest = Manifest.from_bytes(storage.read_bytes(url), url)
+        versions.append(
+            {
+                "version": manifest.version,
+                "created_at": manifest.created_at,
+                "vectors": manifest.vectors,
+                "metric": manifest.metric,
+                "index": manifest.index["factory"],
+                "recall": manifest.recall,
+                "bytes": sum(file.bytes for file in manifest.files),
+                "channels": channels.get(entry.version, []),
+            }
+        )
+    return versions

@@ -1,0 +1,87 @@
+"""The vectors of a snapshot, a partition at a time, in the row order of the index.
+
+Row numbers are dense: partitions in order, inside a partition by item id. A partition's first row number follows from
+the snapshot alone, so partitions can be worked on in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import storage
+from catalog.embedding_file import file_schema, read_file, vectors_of
+from catalog.snapshot import FileEntry, Snapshot
+
+ITEM_COLUMNS = ("item_id", "product_id", "image_uri", "metadata")
+
+
+def row_offsets(snapshot: Snapshot) -> np.ndarray:
+    """int64 [partitions + 1]: the first row number of each partition, and the number of rows."""
+    counts = np.zeros(snapshot.partitions + 1, np.int64)
+    for entry in snapshot.files:
+        counts[entry.partition + 1] += entry.live_rows
+    return np.cumsum(counts)
+
+
+def read_partition(store: str, snapshot: Snapshot, partition: int, columns: Sequence[str]) -> pa.Table:
+    """The live rows of a partition in row order; `item_id` is always among the columns."""
+    wanted = ["item_id", *(column for column in columns if column != "item_id")]
+    pieces = []
+    for entry in snapshot.files_of(partition):
+        table = read_file(storage.join(store, entry.path), wanted)
+        pieces.append(table.filter(pa.array(_live(table, entry))) if entry.removed else table)
+    if not pieces:
+        return pa.table({"item_id": pa.array([], pa.string())})
+    return pa.concat_tables(pieces, promote_options="permissive").sort_by("item_id").combine_chunks()
+
+
+def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> tuple[list[str], np.ndarray]:
+    """Item ids and stored vectors [n, d] of a partition, in row order."""
+    table = read_partition(store, snapshot, partition, ["embedding"])
+    if len(table) == 0:
+        return [], np.empty((0, snapshot.encoder.dimension), np.float32)
+    return table["item_id"].to_pylist(), vectors_of(table["embedding"], snapshot.encoder.dimension)
+
+
+def metadata_type(store: str, snapshot: Snapshot) -> pa.DataType | None:
+    """The struct type that holds the metadata of all files; None where there is none."""
+    schemas = []
+    for entry in snapshot.files:
+        schema = file_schema(storage.join(store, entry.path))
+        if "metadata" in schema.names:
+            schemas.append(pa.schema([schema.field("metadata")]))
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type if schemas else None
+
+
+def rows_of_files(store: str, snapshot: Snapshot, partition: int) -> list[tuple[FileEntry, np.ndarray]]:
+    """For each file of a partition, int64 [rows]: the row number of each of its rows, -1 where it was removed."""
+    entries = snapshot.files_of(partition)
+    tables = [read_file(storage.join(store, entry.path), ["item_id"]) for entry in entries]
+    live = [_live(table, entry) for table, entry in zip(tables, entries, strict=True)]
+    ids = [
+        item_id
+        for table, mask in zip(tables, live, strict=True)
+        for item_id, alive in zip(table["item_id"].to_pylist(), mask, strict=True)
+        if alive
+    ]
+    rank = np.empty(len(ids), np.int64)
+    rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+    first = row_offsets(snapshot)[partition]
+    result, taken = [], 0
+    for entry, mask in zip(entries, live, strict=True):
+        numbers = np.full(len(mask), -1, np.int64)
+        alive = int(mask.sum())
+        numbers[mask] = first + rank[taken : taken + alive]
+        taken += alive
+        result.append((entry, numbers))
+    return result
+
+
+def _live(table: pa.Table, entry: FileEntry) -> np.ndarray:
+    if not entry.removed:
+        return np.ones(len(table), bool)
+    removed = set(entry.removed)
+    return np.array([item_id not in removed for item_id in table["item_id"].to_pylist()], bool)
