@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 
 from catalog import canonical_json, storage
@@ -45,12 +46,10 @@ def create_or_check(store: str, wanted: StoreSettings) -> StoreSettings:
     Raises:
         UsageError: the store belongs to another encoder or vector type, or has another number of partitions.
     """
-    try:
+    with contextlib.suppress(ConflictError):
         storage.create(
             storage.join(store, "store.json"), canonical_json.dump({"schema_version": SCHEMA_VERSION, **asdict(wanted)})
         )
-    except ConflictError:
-        pass
     there = read_settings(store)
     assert there is not None
     if there.fingerprint != wanted.fingerprint:

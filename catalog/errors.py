@@ -1,4 +1,4 @@
-"""The errors a user is meant to read: one sentence that names the file, the row or the flag, and what would be right."""
+"""Errors that a user is meant to read: one sentence that names the file, row or flag, and what would be right."""
 
 
 class CatalogIndexerError(Exception):

@@ -73,7 +73,9 @@ class Manifest:
         value = canonical_json.load(data, where)
         version = value.pop("schema_version", None) if isinstance(value, dict) else None
         if version != SCHEMA_VERSION:
-            raise UsageError(f"{where} has schema version {version}; this version of catalog-indexer reads {SCHEMA_VERSION}")
+            raise UsageError(
+                f"{where} has schema version {version}; this version of catalog-indexer reads {SCHEMA_VERSION}"
+            )
         try:
             value["encoder"] = EncoderInfo.from_json(value["encoder"])
             value["files"] = tuple(ManifestFile(**entry) for entry in value["files"])

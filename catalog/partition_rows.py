@@ -135,7 +135,9 @@ def compare(
     diff = PartitionDiff()
     records = rows.to_pylist()
     known = [
-        i for i, row in enumerate(records) if (item := stored.get(row["item_id"])) and item.image_uri == row["image_uri"]
+        i
+        for i, row in enumerate(records)
+        if (item := stored.get(row["item_id"])) and item.image_uri == row["image_uri"]
     ]
     current = dict(zip(known, versions_of(records[i]["image_uri"] for i in known), strict=True))
     for i, row in enumerate(records):

@@ -6,6 +6,7 @@ what is missing. A commit is written last and create-only; what it names is alre
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,10 +83,8 @@ class Run:
 
     def begin(self, plan: RunPlan) -> None:
         """Writes the plan; harmless when an earlier try has."""
-        try:
+        with contextlib.suppress(ConflictError):
             storage.create(storage.join(self.folder, "plan.json"), canonical_json.dump(asdict(plan)))
-        except ConflictError:
-            pass
 
     def rejects_path(self, partition: int) -> str:
         """Where the rejects of a partition go, below the store."""

@@ -174,7 +174,8 @@ def write_snapshot(store: str, snapshot: Snapshot) -> None:
     except ConflictError:
         if storage.read_bytes(url) != data:
             raise ConflictError(
-                f"another run published snapshot {snapshot.sequence} of {store} in the meantime; run again to build on it"
+                f"another run published snapshot {snapshot.sequence} of {store} in the meantime; run again to build on "
+                "it"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""A catalog: its files, the roles and types of their columns, and how many rows they hold. Looked at before any work."""
+"""A catalog: its files, the roles and types of their columns, how many rows they hold. Looked at before any work."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ class Catalog:
 
     def identity(self) -> str:
         """Canonical text of all that decides which rows are read and how: part of a run's id."""
-        parts = [
-            [r.url, storage.version_of(r.url), r.images_root, r.template, r.roles.__dict__] for r in self.readers
-        ]
+        parts = [[r.url, storage.version_of(r.url), r.images_root, r.template, r.roles.__dict__] for r in self.readers]
         return json.dumps([parts, str(self.metadata)], sort_keys=True, default=list)
 
 
@@ -125,9 +123,7 @@ def _agree(name: str, one: pa.DataType | None, other: pa.DataType, url: str) -> 
     if one is None or one.equals(other):
         return other
     try:
-        merged = pa.unify_schemas(
-            [pa.schema([(name, one)]), pa.schema([(name, other)])], promote_options="permissive"
-        )
+        merged = pa.unify_schemas([pa.schema([(name, one)]), pa.schema([(name, other)])], promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         raise UsageError(
             f"column {name!r} is {one} in one catalog file and {other} in {storage.redact(url)}; give it one type"

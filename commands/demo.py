@@ -58,5 +58,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"\nDone in {seconds:.0f} s. Look at {sheet}: the queries and their nearest neighbours.")
     say(next_steps(args.output))
     if args.json:
-        print_json({"embed": asdict(embedded), "index": asdict(built), "picture": str(sheet), "seconds": round(seconds, 1)})
+        print_json(
+            {"embed": asdict(embedded), "index": asdict(built), "picture": str(sheet), "seconds": round(seconds, 1)}
+        )
     return 0

@@ -14,7 +14,11 @@ TAKES_BEAM_ARGUMENTS = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--catalog", nargs="+", required=True, metavar="FILE", help="CSV, TSV (.gz too) or Parquet; paths, URLs or globs"
+        "--catalog",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="CSV, TSV (.gz too) or Parquet; paths, URLs or globs",
     )
     parser.add_argument("--output", required=True, metavar="EMBEDDINGS", help="the embedding store to create or update")
     parser.add_argument(
@@ -23,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="color-histogram, savedmodel:PATH, tfhub:HANDLE or keras:NAME[@weights] (default: %(default)s)",
     )
-    parser.add_argument("--images-root", metavar="DIR", help="what relative images are below (default: the file's folder)")
+    parser.add_argument(
+        "--images-root", metavar="DIR", help="what relative images are below (default: the file's folder)"
+    )
     parser.add_argument("--image-template", metavar="T", help="image locations from columns: 'images/{image}.jpg'")
     parser.add_argument("--item-id-column", metavar="C", help="default: item_id, id, ... or else the image column")
     parser.add_argument("--image-column", metavar="C", help="default: image, image_uri, path, ...")
@@ -31,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partitions", type=int, metavar="N", help="of a new store, a power of two (default: by rows)")
     parser.add_argument("--vector-type", choices=["float16", "float32"], help="of a new store (default: float16)")
     parser.add_argument("--max-bytes", type=int, default=64 << 20, metavar="N", help="per image file (default: 64 MiB)")
-    parser.add_argument("--max-pixels", type=int, default=64_000_000, metavar="N", help="per image (default: 64 million)")
+    parser.add_argument(
+        "--max-pixels", type=int, default=64_000_000, metavar="N", help="per image (default: 64 million)"
+    )
     parser.add_argument(
         "--fail-on-rejects", type=int, metavar="N", help="exit 1 when more than N rows were rejected, all being written"
     )
@@ -62,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
     )
     summary = embed(config, say)
     say(
-        f"{summary.rows:,} rows: {summary.embedded:,} embedded, {summary.reused:,} reused, {summary.rejected:,} rejected, "
-        f"{summary.removed:,} removed; snapshot {summary.snapshot} in {summary.seconds:.1f} s "
-        f"({summary.images_per_second:.0f} images/s)"
+        f"{summary.rows:,} rows: {summary.embedded:,} embedded, {summary.reused:,} reused, "
+        f"{summary.rejected:,} rejected, {summary.removed:,} removed; "
+        f"snapshot {summary.snapshot} in {summary.seconds:.1f} s ({summary.images_per_second:.0f} images/s)"
     )
     for reason, count in summary.rejects_by_reason.items():
         say(f"  rejected {count:,} as {reason}")

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from commands.output import add_json_flag, print_json, say
 
 HELP = "train, build, evaluate and publish an index of an embedding store"
-EPILOG = "Flags after -- go to Apache Beam. The same command again builds nothing: a version is named by what it is made of."
+EPILOG = (
+    "Flags after -- go to Apache Beam. The same command again builds nothing: a version is named by what it is made of."
+)
 TAKES_BEAM_ARGUMENTS = True
 
 

@@ -1,4 +1,4 @@
-"""`catalog-indexer COMMAND …`: finds the command, runs it, and turns what went wrong into one sentence and an exit code.
+"""`catalog-indexer COMMAND …`: finds the command, runs it, turns what went wrong into one sentence and an exit code.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate refused.
 """

@@ -31,7 +31,7 @@ def _from_file(path: str) -> np.ndarray:
     if vector.ndim == 2 and len(vector) == 1:
         vector = vector[0]
     if vector.ndim != 1 or vector.dtype.kind not in "fiu":
-        raise UsageError(f"--vector {path} holds {vector.dtype} {list(vector.shape)}; expected one vector of numbers, [d]")
+        raise UsageError(f"--vector {path} holds {vector.dtype} {list(vector.shape)}; expected numbers of shape [d]")
     return vector.astype(np.float32)
 
 
@@ -44,8 +44,8 @@ def _from_image(path: str, spec: str | None, index: CatalogIndex) -> np.ndarray:
     encoder = load_encoder(spec or wanted.spec)
     if encoder.info.fingerprint != wanted.fingerprint:
         raise UsageError(
-            f"the encoder {spec or wanted.spec} (fingerprint {encoder.info.fingerprint[:12]}) is not the one that the index "
-            f"was made with ({wanted.name}, fingerprint {wanted.fingerprint[:12]}); name that one with --encoder"
+            f"the encoder {spec or wanted.spec} (fingerprint {encoder.info.fingerprint[:12]}) is not the one that the "
+            f"index was made with ({wanted.name}, fingerprint {wanted.fingerprint[:12]}); name that one with --encoder"
         )
     try:
         image = ImageLoader(wanted.input_size, DecodeLimits()).load_bytes(storage.read_bytes(path))

@@ -62,7 +62,9 @@ def _background(rng: random.Random) -> Image.Image:
     """A light studio sweep, paler at the top."""
     tint = _rgb(rng.random(), 0.93, 0.15)
     gradient = Image.linear_gradient("L").resize((_CANVAS, _CANVAS))
-    return Image.composite(Image.new("RGB", gradient.size, tint), Image.new("RGB", gradient.size, (252, 252, 252)), gradient)
+    return Image.composite(
+        Image.new("RGB", gradient.size, tint), Image.new("RGB", gradient.size, (252, 252, 252)), gradient
+    )
 
 
 def _mug(draw: Draw, rng: random.Random, body: Color, shade: Color, light: Color) -> None:

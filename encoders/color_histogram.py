@@ -16,6 +16,8 @@ from encoders import decode
 from encoders.encoder import Encoder
 
 _SIDE = 128
+# Below this saturation (of 255) a pixel is grey to the eye and its hue is noise: white backgrounds would scatter.
+_GREY = 16
 _DEFAULT_BINS = {"rgb": (8, 8, 8), "hsv": (16, 4, 4)}
 
 
@@ -57,7 +59,7 @@ class ColorHistogramEncoder(Encoder):
                 f"--encoder color-histogram:{options} is unknown; expected color-histogram[:rgb|hsv][:AxBxC] "
                 "with 1 to 64 bins a channel, such as color-histogram:hsv:16x4x4"
             )
-        return cls(space, bins)  # type: ignore[arg-type]  # three numbers, checked above
+        return cls(space, bins)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         counts = np.empty((len(images), self.info.dimension), np.float32)
@@ -65,6 +67,8 @@ class ColorHistogramEncoder(Encoder):
             if self._space == "hsv":
                 pixels = np.asarray(Image.fromarray(pixels).convert("HSV"))
             flat = pixels.reshape(-1, 3).astype(np.int64)
+            if self._space == "hsv":
+                flat[flat[:, 1] < _GREY, 0] = 0
             cells = np.zeros(len(flat), np.int64)
             for channel, bins in enumerate(self._bins):
                 cells = cells * bins + flat[:, channel] * bins // 256

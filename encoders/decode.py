@@ -10,6 +10,7 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -73,7 +74,8 @@ def decode(data: bytes, limits: DecodeLimits) -> Image.Image:
             width, height = image.size
             if width * height > limits.max_pixels:
                 raise DecodeError(
-                    Reason.TOO_MANY_PIXELS, f"{width} x {height} is more than {limits.max_pixels:,} pixels (--max-pixels)"
+                    Reason.TOO_MANY_PIXELS,
+                    f"{width} x {height} is more than {limits.max_pixels:,} pixels (--max-pixels)",
                 )
             if width * height < _LARGE_PIXELS:
                 return _to_srgb(image)
@@ -92,7 +94,9 @@ def decode(data: bytes, limits: DecodeLimits) -> Image.Image:
         raise DecodeError(Reason.UNSUPPORTED_FORMAT, "is none of " + ", ".join(_FORMATS)) from None
     except MemoryError:
         raise DecodeError(Reason.TOO_MANY_PIXELS, "needs more memory than there is") from None
-    except Exception as error:  # Pillow's plugins raise what their parsers meet: struct.error, SyntaxError, KeyError, ...
+    except (
+        Exception
+    ) as error:  # Pillow's plugins raise what their parsers meet: struct.error, SyntaxError, KeyError, ...
         raise _explain(error) from None
 
 
@@ -130,7 +134,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if mode == "RGB" else image.convert("RGB")
 
 
-def _through_profile(image: Image.Image, profile: io.BytesIO | ImageCms.core.CmsProfile) -> Image.Image | None:
+def _through_profile(image: Image.Image, profile: Any) -> Image.Image | None:
     """The image in sRGB by its colour profile; None when the profile is unusable."""
     try:
         return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")

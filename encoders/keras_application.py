@@ -62,8 +62,8 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
         model = builder(include_top=False, pooling="avg", input_shape=(side, side, 3), weights=source)
     except Exception as error:  # Keras raises ValueError, OSError or what h5py raises.
         raise UsageError(
-            f"--encoder {spec}: the weights cannot be loaded ({str(error).splitlines()[0]}); expected `imagenet` with a "
-            "network connection or a filled Keras cache, `random`, or a weights file of the network without its top"
+            f"--encoder {spec}: the weights cannot be loaded ({str(error).splitlines()[0]}); expected `imagenet` with "
+            "a network connection or a filled Keras cache, `random`, or a weights file of the network without its top"
         ) from None
     info = describe_with(name, spec, (side, side), _weights_fingerprint(model), f"keras.{module}")
     return TensorFlowEncoder(

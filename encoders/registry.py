@@ -7,9 +7,7 @@ import threading
 from catalog.errors import UsageError
 from encoders.encoder import Encoder
 
-SPECS = (
-    "color-histogram[:rgb|hsv][:AxBxC], savedmodel:PATH[?size=224], tfhub:HANDLE[?size=224], keras:NAME[@weights]"
-)
+SPECS = "color-histogram[:rgb|hsv][:AxBxC], savedmodel:PATH[?size=224], tfhub:HANDLE[?size=224], keras:NAME[@weights]"
 
 _loaded: dict[str, Encoder] = {}
 _lock = threading.Lock()

@@ -41,8 +41,8 @@ def load_tfhub(location: str) -> TensorFlowEncoder:
         model = hub.load(path)
     except Exception as error:  # TF Hub raises what its resolvers meet: URLError, OSError, ValueError, RuntimeError.
         raise UsageError(
-            f"--encoder tfhub:{handle} cannot be loaded: {error}; expected a TF-Hub handle that this machine can reach, "
-            "or one already in TFHUB_CACHE_DIR"
+            f"--encoder tfhub:{handle} cannot be loaded: {error}; expected a TF-Hub handle that this machine can "
+            "reach, or one already in TFHUB_CACHE_DIR"
         ) from None
     return _encoder(tf, model, f"tfhub:{handle}", path, options)
 
@@ -87,7 +87,7 @@ def _callable_of(model: Any, spec: str) -> Any:
 
 def _declared_size(model: Any) -> tuple[int, int] | None:
     """(height, width) that the model's own functions ask for, if they do."""
-    functions = list(getattr(getattr(model, "__call__", None), "concrete_functions", []))
+    functions = list(getattr(model.__call__, "concrete_functions", [])) if callable(model) else []
     functions += list(getattr(model, "signatures", {}).values())
     for function in functions:
         arguments, keywords = function.structured_input_signature
@@ -102,7 +102,9 @@ def _size_option(options: dict[str, str], spec: str) -> tuple[int, int] | None:
     text = options.get("size")
     unknown = set(options) - {"size"}
     if unknown:
-        raise UsageError(f"--encoder {spec}: unknown option {sorted(unknown)[0]!r}; the only one is size, as in ?size=224")
+        raise UsageError(
+            f"--encoder {spec}: unknown option {sorted(unknown)[0]!r}; the only one is size, as in ?size=224"
+        )
     if text is None:
         return None
     parts = text.split("x")

@@ -57,9 +57,7 @@ class TensorFlowEncoder(Encoder):
         return unit_length(vectors)
 
 
-def describe_with(
-    name: str, spec: str, input_size: tuple[int, int], weights: str, preprocessing: str
-) -> EncoderInfo:
+def describe_with(name: str, spec: str, input_size: tuple[int, int], weights: str, preprocessing: str) -> EncoderInfo:
     """The description of a cosine encoder of unit-length vectors; its dimension is filled in once the model ran.
 
     Args:
@@ -67,7 +65,15 @@ def describe_with(
         preprocessing: name of the scaling of pixel values, `unit-interval` or a Keras module.
     """
     height, width = input_size
-    parts = [weights, preprocessing, f"{height}x{width}", "bilinear-antialias", decode.VERSION, "float32", "unit-length"]
+    parts = [
+        weights,
+        preprocessing,
+        f"{height}x{width}",
+        "bilinear-antialias",
+        decode.VERSION,
+        "float32",
+        "unit-length",
+    ]
     return EncoderInfo(
         name=name,
         spec=spec,

@@ -41,7 +41,9 @@ def find_version(root: str, channel: str = "prod", version: str | None = None) -
     if version is None:
         pointer = read_channel(root, channel)
         if pointer is None:
-            channels = [storage.name_of(u).removesuffix(".json") for u in storage.list_files(storage.join(root, "channels"))]
+            channels = [
+                storage.name_of(u).removesuffix(".json") for u in storage.list_files(storage.join(root, "channels"))
+            ]
             there = f"its channels are: {', '.join(channels)}" if channels else "nothing is published there"
             raise UsageError(f"{root} has no channel {channel!r}; {there}")
         return pointer
@@ -111,7 +113,8 @@ class CatalogIndex:
             return storage.local_copy(storage.join(folder, entry.path), scratch) if entry else None
 
         index, items, vectors = local("index"), local("items"), local("vectors")
-        assert index is not None and items is not None
+        if index is None or items is None:
+            raise IntegrityError(f"{manifest_url(root, pointer.version)} names no index or no items")
         searcher = Searcher(index, open_vectors(vectors) if vectors else None, manifest.metric)
         return cls(manifest, searcher, Items(items))
 
@@ -132,7 +135,7 @@ class CatalogIndex:
         if not np.isfinite(vector).all():
             raise UsageError("the vector has a value that is not a finite number")
         rows, values = self._searcher.search(vector[None], k, point or self.default)
-        matches = []
+        matches: list[Match] = []
         for row, value in zip(rows[0].tolist(), values[0].tolist(), strict=True):
             if row < 0:
                 break
@@ -163,8 +166,8 @@ class CatalogIndex:
         vector = self._searcher.vector(row)
         if vector is None:
             raise UsageError(
-                f"version {self.manifest.version} keeps no vectors (it was built with --rerank none); search by image or "
-                "by vector"
+                f"version {self.manifest.version} keeps no vectors (it was built with --rerank none); search by "
+                "image or by vector"
             )
         return vector
 

@@ -46,7 +46,7 @@ def train_codebook(vectors: np.ndarray, plan: IndexPlan) -> bytes:
     residuals = rotated - quantizer.reconstruct_n(0, plan.lists)[nearest]
     inner.pq.cp.niter = _ITERATIONS
     inner.pq.cp.seed = plan.seed
-    inner.pq.cp.min_points_per_centroid = 1  # The plan has decided that there are enough; no warning for each subspace.
+    inner.pq.cp.min_points_per_centroid = 1  # The plan has decided that there are enough: no warnings.
     inner.pq.train(residuals)
     inner.is_trained = True
     return bytes(library.serialize_index(library.IndexPreTransform(rotation, inner)))
@@ -65,8 +65,8 @@ def _k_means(vectors: np.ndarray, plan: IndexPlan, quantizer: Any) -> None:
 
 @dataclass(frozen=True)
 class Codes:
-    """What a codebook makes of the vectors of one file, ordered by list: `lists` int32 [n], `rows` int32 [n] positions in
-    the file, `codes` uint8 [n, code bytes]."""
+    """What a codebook makes of the vectors of one file, ordered by list: `lists` int32 [n], `rows` int32 [n] positions
+    in the file, `codes` uint8 [n, code bytes]."""
 
     lists: np.ndarray
     rows: np.ndarray

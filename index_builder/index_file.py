@@ -69,7 +69,9 @@ def _ranges(list_bytes: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
     yield first, len(list_bytes)
 
 
-def _write_lists(file: Any, parts: Sequence[tuple[Codes, np.ndarray]], sizes: np.ndarray, first: int, last: int) -> None:
+def _write_lists(
+    file: Any, parts: Sequence[tuple[Codes, np.ndarray]], sizes: np.ndarray, first: int, last: int
+) -> None:
     """Writes the lists `first` to `last` - 1, each ordered by row number."""
     lists, ids, codes = [], [], []
     for part, numbers in parts:

@@ -1,8 +1,8 @@
 """`items.arrow`: row number of the index to item, product, image and metadata, memory-mapped, O(1).
 
 An uncompressed Arrow IPC file whose batches all have the same number of rows, so that a row number is a batch and a
-position in it. Rows are ordered by partition and then by item id, and the footer says where partitions begin, so that an
-item id is found by hash and binary search.
+position in it. Rows are ordered by partition and then by item id, and the footer says where partitions begin, so that
+an item id is found by hash and binary search.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def larger_is_nearer(metric: str) -> bool:
 def score_and_distance(value: float, metric: str) -> tuple[float, float]:
     """What FAISS returned as a score (larger is nearer) and a distance (smaller is nearer).
 
-    cosine: the cosine, and 1 - cosine. dot: the product, and its negative. l2, l1: 1 / (1 + distance), and the distance,
-    for l2 the root of FAISS's squares.
+    cosine: the cosine, and 1 - cosine. dot: the product, and its negative. l2, l1: 1 / (1 + distance), and the
+    distance, for l2 the root of FAISS's squares.
     """
     if metric == "cosine":
         return value, 1.0 - value

@@ -55,7 +55,7 @@ def plan_index(vectors: int, dimension: int, metric: str) -> IndexPlan:
     if metric == "l1":
         return IndexPlan("flat", "Flat", metric, dimension, why="l1 is only searched exactly, so the index is Flat")
     if vectors < FLAT_BELOW:
-        why = f"{vectors:,} vectors are too few to train IVF-PQ on (fewer than {FLAT_BELOW:,}), so the index is Flat: exact"
+        why = f"{vectors:,} vectors are too few to train IVF-PQ on (below {FLAT_BELOW:,}), so the index is Flat: exact"
         return IndexPlan("flat", "Flat", metric, dimension, why=why)
     # About four times the root of the count, as a power of two, and enough vectors for each list.
     lists = 1 << max(0, int(math.log2(min(4 * math.sqrt(vectors), vectors / _VECTORS_PER_LIST)) + 0.5))

@@ -65,6 +65,6 @@ def flip(root: str, channel: str, pointer: Pointer) -> None:
         storage.compare_and_swap(url, pointer.to_bytes(), token)
     except ConflictError:
         raise ConflictError(
-            f"channel {channel} was moved by another publisher; version {pointer.version} is published, and running the "
-            "same command again points the channel to it"
+            f"channel {channel} was moved by another publisher; version {pointer.version} is published, and running "
+            "the same command again points the channel to it"
         ) from None

@@ -27,7 +27,7 @@ def balanced_rotation(vectors: np.ndarray, rotated: int, groups: int) -> np.ndar
     largest = np.argsort(-variances, kind="stable")[:rotated]
     members = deal_eigenvalues(variances[largest], groups)
     chosen = components[:, largest[np.concatenate(members)]]
-    # The sign of an eigenvector is arbitrary: fixed here, so that the bytes do not depend on the linear algebra library.
+    # The sign of an eigenvector is arbitrary: fixed here, so that it does not depend on the linear algebra library.
     signs = np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(rotated)])
     return np.ascontiguousarray((chosen * signs).T, np.float32)
 

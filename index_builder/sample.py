@@ -1,4 +1,4 @@
-"""Samples by the hash of the item id: the same rows whatever the order, the workers or the machine; never the first N."""
+"""Samples by the hash of the item id: the same rows for any order, workers or machine; never the first N."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`vectors.npy`: the vectors of a version in row order, as the index measures them (of unit length for cosine), for exact
-re-ranking and for search by item. A plain NumPy file."""
+"""`vectors.npy`: the vectors of a version in row order, as the index measures them (of unit length for cosine), for
+exact re-ranking and for search by item. A plain NumPy file."""
 
 from __future__ import annotations
 

@@ -116,7 +116,9 @@ def embed(config: EmbedConfig, say: Any = lambda line: None) -> EmbedSummary:
     try:
         summary = the_run.read_summary()
     except FileNotFoundError:
-        raise ConflictError(f"the same command ran twice at once on {output}; run it again to see the outcome") from None
+        raise ConflictError(
+            f"the same command ran twice at once on {output}; run it again to see the outcome"
+        ) from None
     if not summary["changed"]:
         the_run.forget()
     counts = Counts(**summary["counts"])
@@ -140,8 +142,8 @@ def _store_settings(config: EmbedConfig, output: str, encoder: EncoderInfo, rows
             if wanted is not None and wanted != found:
                 raise UsageError(f"{flag} {wanted}: {output} was created with {found}; leave the flag out")
     partitions = check_partitions(config.partitions) if config.partitions else default_partitions(rows)
-    wanted = StoreSettings(partitions, config.vector_type or "float16", encoder.fingerprint, encoder.name)
-    return create_or_check(output, wanted)
+    settings = StoreSettings(partitions, config.vector_type or "float16", encoder.fingerprint, encoder.name)
+    return create_or_check(output, settings)
 
 
 def build(
@@ -257,8 +259,8 @@ def assemble_snapshot(
     )
     if not (rows == counts.rows == ended) or snapshot.vectors != counts.embedded + counts.reused:
         raise CatalogIndexerError(
-            f"counts do not reconcile: the catalog has {rows} rows, {counts.rows} reached their partition, {ended} ended "
-            f"(embedded {counts.embedded}, reused {counts.reused}, rejected {counts.rejected}), and the files hold "
-            f"{snapshot.vectors} vectors; nothing was published"
+            f"counts do not reconcile: the catalog has {rows} rows, {counts.rows} reached their partition, {ended} "
+            f"ended (embedded {counts.embedded}, reused {counts.reused}, rejected {counts.rejected}), and the files "
+            f"hold {snapshot.vectors} vectors; nothing was published"
         )
     return snapshot

@@ -206,9 +206,8 @@ class PartitionEncoder:
             return None, there is not None
         data = encode_rejects(rejects)
         digest = hashlib.sha256(data).hexdigest()
-        if there is not None:
-            if there.sha256 == digest:
-                return there, False
+        if there is not None and there.sha256 == digest:
+            return there, False
         path = self._run.rejects_path(partition)
         storage.write(storage.join(self._settings.store, path), data)
         return RejectsEntry(partition, path, digest, len(rejects)), True

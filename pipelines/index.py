@@ -252,7 +252,7 @@ class Train(beam.DoFn):
 
 
 class EncodeCodes(SnapshotDoFn):
-    """A partition to the stored codes of its files, and to the queries' exact neighbours in it; vectors are read once."""
+    """A partition to the stored codes of its files, and to the queries' exact neighbours in it, in one read."""
 
     def process(self, partition: int, trained: Trained) -> Iterator[Encoded]:
         started = time.time()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 
-from catalog.errors import UsageError
+from catalog import errors
+from catalog.errors import CatalogIndexerError, UsageError
 
 # `DirectRunner` would look for Prism, a binary that it downloads; this one is the Python runner that it falls back to.
 LOCAL_RUNNER = "FnApiRunner"
@@ -29,5 +31,23 @@ def pipeline_options(beam_arguments: Sequence[str]) -> PipelineOptions:
 
 
 def run(pipeline: beam.Pipeline) -> None:
-    """Runs a pipeline to its end. Raises what its workers raised."""
-    pipeline.run().wait_until_finish()
+    """Runs a pipeline to its end.
+
+    Raises:
+        CatalogIndexerError: what a worker said to the user. Runners hand on a worker's error as the text of its
+            traceback; it is found again by its name.
+    """
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:
+        said = _said_by_worker(str(error))
+        if said is None:
+            raise
+        raise said from error
+
+
+def _said_by_worker(text: str) -> CatalogIndexerError | None:
+    """The last error of `catalog.errors` in a traceback, without Beam's note of the step."""
+    found = re.findall(r"^catalog\.errors\.(\w+): (.*?)(?: \[while running .*)?$", text, re.MULTILINE)
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    return kinds[found[-1][0]](found[-1][1]) if found and found[-1][0] in kinds else None

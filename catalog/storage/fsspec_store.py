@@ -27,7 +27,9 @@ class FsspecStore(Store):
             self._fs: Any = fsspec.filesystem(scheme)
         except ImportError:
             extra = _EXTRA_OF_SCHEME.get(scheme)
-            hint = f"pip install 'catalog-indexer[{extra}]'" if extra else f"pip install the fsspec package of {scheme}://"
+            hint = (
+                f"pip install 'catalog-indexer[{extra}]'" if extra else f"pip install the fsspec package of {scheme}://"
+            )
             raise MissingExtraError(f"{scheme}:// needs a package that is not installed: run {hint}") from None
         except ValueError:
             raise UsageError(f"{scheme}:// is not a storage scheme that fsspec knows") from None
