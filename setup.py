@@ -28,6 +28,7 @@ setup(
             "apache-beam>=2.77,<2.78",
             "tensorflow>=2.20,<2.22",
             "tensorflow-hub>=0.16.1,<0.17",
+            "setuptools>=75,<81",  # tensorflow-hub imports pkg_resources, which setuptools 81 took out
             "tf-keras>=2.20,<2.22",
             "pillow>=12,<14",
         ],
@@ -44,7 +45,6 @@ setup(
             "pytest>=8.3",
             "pytest-timeout>=2.3",
             "ruff>=0.8",
-            "setuptools>=75",
             "uv>=0.5",
         ],
     },

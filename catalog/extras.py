@@ -1,4 +1,4 @@
-"""Lazy imports of optional packages, with the one command that installs what is missing."""
+"""Optional packages: imported late, and when one is missing, the one command that installs it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,36 @@ from types import ModuleType
 
 from catalog.errors import MissingExtraError
 
+# Module -> the extras of setup.py that bring it, any one of which will do.
+_EXTRAS_OF_MODULE = {
+    "apache_beam": ("pipeline",),
+    "faiss": ("cpu", "gpu"),
+    "keras": ("pipeline",),
+    "PIL": ("pipeline",),
+    "pkg_resources": ("pipeline",),  # wanted by tensorflow_hub
+    "s3fs": ("s3",),
+    "tensorflow": ("pipeline",),
+    "tensorflow_hub": ("pipeline",),
+}
 
-def require(module: str, *extras: str) -> ModuleType:
-    """Imports `module`, or says which extra brings it.
 
-    Args:
-        module: dotted name, such as `faiss`.
-        extras: the extras of `setup.py` that install it, any one of which will do, best first.
+def require(module: str) -> ModuleType:
+    """Imports an optional package.
 
     Raises:
-        MissingExtraError: the package is not installed.
+        MissingExtraError: it is not installed; the sentence has the command that installs it.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] != module.split(".")[0]:
-            raise  # The package is there and itself broken: its own message says more.
-        commands = " or ".join(f"pip install 'catalog-indexer[{extra}]'" for extra in extras)
-        raise MissingExtraError(f"{module} is not installed: run {commands}") from None
+        raise explain_missing(error) or error from None
+
+
+def explain_missing(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """The sentence for a missing module, None where it belongs to no extra and is therefore a defect."""
+    module = (error.name or "").split(".")[0]
+    extras = _EXTRAS_OF_MODULE.get(module)
+    if extras is None:
+        return None
+    commands = " or ".join(f"pip install 'catalog-indexer[{extra}]'" for extra in extras)
+    return MissingExtraError(f"the package {module} is not installed: run {commands}")

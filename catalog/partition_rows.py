@@ -18,7 +18,7 @@ _DETAILS = {
     Reason.EMPTY_ITEM_ID: "the item id is empty",
     Reason.NO_IMAGE: "the image cell is empty",
     Reason.OUTSIDE_ROOT: "the path leaves the images root",
-    Reason.SCHEME_NOT_ALLOWED: "images are not read over http(s); copy them to a bucket or a disk",
+    Reason.SCHEME_NOT_ALLOWED: "images are read from disks and buckets, not over http(s) or an unknown scheme",
 }
 
 

@@ -111,7 +111,7 @@ class RowReader:
         if place is None:
             return None, Reason.NO_IMAGE
         if storage.is_url(place):
-            allowed = storage.scheme_of(place) not in ("http", "https")
+            allowed = storage.is_known_scheme(place) and storage.scheme_of(place) not in ("http", "https")
             return (place, None) if allowed else (storage.redact(place), Reason.SCHEME_NOT_ALLOWED)
         if place.startswith("/"):
             return posixpath.normpath(place), None

@@ -82,7 +82,10 @@ def open_catalog(source: CatalogSource) -> Catalog:
         else:
             rows += _look_at_text(url, roles, kinds)
     for name, kind in kinds.items():
-        types[name] = _agree(name, types.get(name), type_of_kind(kind), urls[0])
+        # What Parquet calls text is text: the cells of a text file can always be that.
+        if types.get(name) != pa.string():
+            first_text = next(url for url in urls if not is_parquet(url) and name in roles_of[url].metadata)
+            types[name] = _agree(name, types.get(name), type_of_kind(kind), first_text)
     metadata = pa.schema([pa.field(name, type_) for name, type_ in types.items()])
     readers = tuple(
         RowReader(url, roles_of[url], root or storage.parent_of(url), source.image_template, metadata) for url in urls

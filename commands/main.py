@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from catalog.errors import CatalogIndexerError
+from catalog.extras import explain_missing
 
 # In the order of the work. Each module has HELP, add_arguments(parser) and run(args), and imports heavy things late.
 COMMANDS = ("demo", "scan", "embed", "index", "search", "versions", "verify")
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.debug:
             raise
-        cause = _user_error(error)
+        cause = explain_missing(error) if isinstance(error, ModuleNotFoundError) else _user_error(error)
         message = str(cause) if cause else f"{type(error).__name__}: {error} (--debug shows where)"
         print(f"catalog-indexer {args.command}: {message}", file=sys.stderr)
         return cause.exit_code if cause else 1

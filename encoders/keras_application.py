@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,10 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
         source = str(storage.local_copy(storage.absolute(weights)))
         spec = f"keras:{name}@{storage.absolute(weights)}"
     try:
-        model = builder(include_top=False, pooling="avg", input_shape=(side, side, 3), weights=source)
+        with warnings.catch_warnings():
+            # Keras only warns where a file lacks a layer's weights, and leaves that layer at random.
+            warnings.simplefilter("error", UserWarning)
+            model = builder(include_top=False, pooling="avg", input_shape=(side, side, 3), weights=source)
     except Exception as error:  # Keras raises ValueError, OSError or what h5py raises.
         raise UsageError(
             f"--encoder {spec}: the weights cannot be loaded ({str(error).splitlines()[0]}); expected `imagenet` with "

@@ -35,7 +35,7 @@ def load_tfhub(location: str) -> TensorFlowEncoder:
     """
     handle, options = parse_options(location, "tfhub:")
     tf = tensorflow()
-    hub = require("tensorflow_hub", "pipeline")
+    hub = require("tensorflow_hub")
     try:
         path = hub.resolve(handle)
         model = hub.load(path)

@@ -19,7 +19,7 @@ def tensorflow() -> Any:
         kept = os.dup(2)
         os.dup2(notices.fileno(), 2)
         try:
-            tf = require("tensorflow", "pipeline")
+            tf = require("tensorflow")
             tf.config.list_physical_devices("GPU")  # Looks for a driver now rather than at the first batch.
         except BaseException:
             os.dup2(kept, 2)

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import functools
+from importlib import metadata
 from typing import Any
 
+from catalog.errors import UsageError
 from catalog.extras import require
 
+_DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
 
+
+@functools.cache
 def faiss() -> Any:
-    """The FAISS module. Raises MissingExtraError when neither distribution is installed."""
-    return require("faiss", "cpu", "gpu")
+    """The FAISS module.
+
+    Raises:
+        MissingExtraError: no distribution of it is installed.
+        UsageError: two are; they overwrite each other's files.
+    """
+    installed = [name for name in _DISTRIBUTIONS if _is_installed(name)]
+    if len(installed) > 1:
+        raise UsageError(
+            f"{' and '.join(installed)} are installed together and overwrite each other: run "
+            f"pip uninstall {' '.join(installed)}, then install one of them again"
+        )
+    return require("faiss")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

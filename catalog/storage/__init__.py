@@ -26,6 +26,7 @@ __all__ = [
     "delete_tree",
     "exists",
     "expand",
+    "is_known_scheme",
     "is_url",
     "join",
     "list_files",
@@ -63,6 +64,13 @@ def _store(scheme: str) -> Store:
 def store_for(url: str) -> Store:
     """The store that `url` lives in. One per scheme and process."""
     return _store(scheme_of(url))
+
+
+def is_known_scheme(url: str) -> bool:
+    """Whether there can be a store behind the URL's scheme."""
+    import fsspec
+
+    return scheme_of(url) in ("file", "gs") or scheme_of(url) in fsspec.available_protocols()
 
 
 def read_bytes(url: str, limit: int | None = None) -> bytes:

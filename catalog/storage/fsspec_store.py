@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from catalog.errors import ConflictError, MissingExtraError, UsageError
+from catalog.extras import explain_missing
 from catalog.storage.base import Store
-
-_EXTRA_OF_SCHEME = {"s3": "s3", "s3a": "s3"}
 
 
 class FsspecStore(Store):
@@ -25,12 +24,10 @@ class FsspecStore(Store):
 
         try:
             self._fs: Any = fsspec.filesystem(scheme)
-        except ImportError:
-            extra = _EXTRA_OF_SCHEME.get(scheme)
-            hint = (
-                f"pip install 'catalog-indexer[{extra}]'" if extra else f"pip install the fsspec package of {scheme}://"
-            )
-            raise MissingExtraError(f"{scheme}:// needs a package that is not installed: run {hint}") from None
+        except ImportError as error:
+            if scheme in ("s3", "s3a"):
+                raise explain_missing(ModuleNotFoundError(name="s3fs")) or error from None
+            raise MissingExtraError(f"{scheme}:// cannot be read: {error}") from None
         except ValueError:
             raise UsageError(f"{scheme}:// is not a storage scheme that fsspec knows") from None
         self._scheme = scheme
@@ -86,8 +83,11 @@ class FsspecStore(Store):
             names = self._fs.find(prefix)
         except FileNotFoundError:
             return
+        folder = self._fs._strip_protocol(prefix).rstrip("/")
         for name in sorted(names):
-            yield self._fs.unstrip_protocol(name)
+            # Below a folder and not beside it: object stores find by prefix. Spelled as the folder was.
+            if name.startswith(f"{folder}/"):
+                yield prefix.rstrip("/") + name.removeprefix(folder)
 
     def expand(self, pattern: str) -> list[str]:
         if self._fs.isfile(pattern):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ class GcsStore(Store):
 
     def _existing(self, url: str) -> Any:
         bucket, name = _split(url)
-        blob = self._client.bucket(bucket).get_blob(name) if name else None
+        with _as_os_errors(url):
+            blob = self._client.bucket(bucket).get_blob(name) if name else None
         if blob is None:
             raise FileNotFoundError(url)
         return blob
@@ -49,11 +51,8 @@ class GcsStore(Store):
         from google.api_core import exceptions
 
         try:
-            return cast(bytes, self._blob(url).download_as_bytes(end=None if limit is None else limit - 1))
-        except exceptions.NotFound:
-            raise FileNotFoundError(url) from None
-        except exceptions.Forbidden as error:
-            raise PermissionError(f"{url}: {error.message}") from None
+            with _as_os_errors(url):
+                return cast(bytes, self._blob(url).download_as_bytes(end=None if limit is None else limit - 1))
         except exceptions.RequestRangeNotSatisfiable:
             return b""  # A range of an empty object.
 
@@ -117,6 +116,23 @@ class GcsStore(Store):
     def delete_tree(self, prefix: str) -> None:
         for url in list(self.list_files(prefix)):
             self._blob(url).delete()
+
+
+@contextlib.contextmanager
+def _as_os_errors(url: str) -> Iterator[None]:
+    """Google's errors as the ones that every store raises."""
+    from google.api_core import exceptions
+
+    try:
+        yield
+    except exceptions.NotFound:
+        raise FileNotFoundError(url) from None
+    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+        raise PermissionError(f"{url}: {error.message}") from None
+    except (exceptions.GatewayTimeout, exceptions.RetryError) as error:
+        raise TimeoutError(f"{url}: {error.message}") from None
+    except (exceptions.ServerError, exceptions.TooManyRequests) as error:
+        raise OSError(f"{url}: {error.message}") from None
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.column_types import convert, kind_of, merge_kinds, type_of_kind
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([], "empty"),
+        (["", ""], "empty"),
+        (["1", "-20", ""], "int"),
+        (["1", "2.5", "-0.25", "1e-05", "1.5E3"], "float"),
+        (["true", "False", ""], "bool"),
+        (["00123", "12"], "text"),
+        (["12E4"], "text"),
+        (["1234567890123456789"], "text"),
+        (["1,5"], "text"),
+        (["+1"], "text"),
+        (["NaN"], "text"),
+        (["2024-01-01"], "text"),
+    ],
+)
+def test_a_kind_is_found_only_where_no_text_is_lost(values: list[str], kind: str) -> None:
+    assert kind_of(pa.array(values, pa.string())) == kind
+
+
+_CELLS = st.one_of(
+    st.integers(-(10**17), 10**17).map(str),
+    st.floats(-1e6, 1e6, allow_nan=False).map(repr),
+    st.booleans().map(str),
+    st.sampled_from(["", "007", "x", "12E4", "true"]),
+)
+
+
+@given(st.lists(_CELLS), st.lists(_CELLS))
+def test_looking_at_two_blocks_apart_and_merging_holds_every_cell(one: list[str], other: list[str]) -> None:
+    merged = merge_kinds(kind_of(pa.array(one, pa.string())), kind_of(pa.array(other, pa.string())))
+    cells = one + other
+    values = convert(pa.array(cells, pa.string()), type_of_kind(merged)).to_pylist()
+    for cell, value in zip(cells, values, strict=True):
+        assert (value is None) == (cell == "")
+        if merged == "text" and cell:
+            assert value == cell
+        if merged == "int" and cell:
+            assert str(value) == cell
+        if merged == "float" and cell:
+            assert value == float(cell)
+
+
+@given(st.sampled_from(["empty", "bool", "int", "float", "text"]), st.sampled_from(["empty", "bool", "int", "float"]))
+def test_merging_does_not_depend_on_the_order(one: str, other: str) -> None:
+    assert merge_kinds(one, other) == merge_kinds(other, one)

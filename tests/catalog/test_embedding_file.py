@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from catalog.embedding_file import EmbeddingFileWriter, file_schema, read_file, schema, vector_array, vectors_of
+
+
+def table(rows: int, vector_type: str, first: int = 0, metadata: bool = True) -> pa.Table:
+    rng = np.random.default_rng(first)
+    columns = {
+        "item_id": [f"i{number:06d}" for number in range(first, first + rows)],
+        "product_id": pa.nulls(rows, pa.string()),
+        "embedding": vector_array(rng.normal(size=(rows, 6)), vector_type),
+        "content_hash": pa.array([hashlib.sha256(b"x").digest()] * rows, pa.binary(32)),
+        "phash": pa.array([2**64 - 1] * rows, pa.uint64()),
+        "thumbnail": pa.array([bytes(192)] * rows, pa.binary(192)),
+        "width": [10] * rows,
+        "height": [20] * rows,
+        "image_uri": ["/a.jpg"] * rows,
+        "source_version": ["1"] * rows,
+    }
+    if metadata:
+        columns["metadata"] = pa.array([{"price": 1.5}] * rows, pa.struct([("price", pa.float64())]))
+    return pa.table(columns)
+
+
+METADATA = pa.schema([("price", pa.float64())])
+
+
+@pytest.mark.parametrize("vector_type", ["float16", "float32"])
+def test_what_is_written_is_read_and_the_name_is_the_hash_of_the_bytes(tmp_path: Path, vector_type: str) -> None:
+    writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, vector_type, METADATA), "finger")
+    parts = [table(3000, vector_type), table(3000, vector_type, first=3000)]
+    for part in parts:
+        writer.append(part)
+    written = writer.store(str(tmp_path / "store"), "files/00003")
+    data = (tmp_path / "store" / written.path).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == written.sha256
+    assert written.path == f"files/00003/{written.sha256[:32]}.parquet"
+    assert (written.rows, written.bytes) == (6000, len(data))
+    whole = read_file(str(tmp_path / "store" / written.path))
+    expected = pa.concat_tables(parts)
+    assert whole["item_id"].to_pylist() == expected["item_id"].to_pylist()
+    np.testing.assert_array_equal(vectors_of(whole["embedding"], 6), vectors_of(expected["embedding"], 6))
+    assert whole["metadata"].to_pylist() == expected["metadata"].to_pylist()
+
+
+def test_the_bytes_do_not_depend_on_how_rows_were_appended(tmp_path: Path) -> None:
+    rows, digests = table(5000, "float16"), set()
+    for step in (5000, 4096, 333):
+        writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, "float16", METADATA), "finger")
+        for start in range(0, 5000, step):
+            writer.append(rows.slice(start, step))
+        digests.add(writer.store(str(tmp_path / "store"), "f").sha256)
+    assert len(digests) == 1
+
+
+def test_the_file_says_what_it_is_and_any_parquet_reader_gets_fixed_size_lists(tmp_path: Path) -> None:
+    writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, "float32", METADATA), "finger")
+    writer.append(table(2, "float32"))
+    path = tmp_path / writer.store(str(tmp_path), "f").path
+    found = pq.ParquetFile(path).schema_arrow
+    assert pa.types.is_fixed_size_list(found.field("embedding").type)
+    assert found.metadata[b"catalog_indexer.fingerprint"] == b"finger"
+    assert file_schema(str(path)).names == found.names
+
+
+def test_a_catalog_without_metadata_has_no_metadata_column(tmp_path: Path) -> None:
+    writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, "float16", pa.schema([])), "finger")
+    writer.append(table(2, "float16", metadata=False))
+    path = str(tmp_path / writer.store(str(tmp_path), "f").path)
+    assert read_file(path, ["item_id", "metadata"]).column_names == ["item_id"]

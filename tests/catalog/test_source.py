@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from catalog.errors import UsageError
+from catalog.rows import split_by_partition
+from catalog.source import CatalogSource, open_catalog, read_rows
+
+
+def all_rows(source: CatalogSource) -> list[dict]:
+    catalog = open_catalog(source)
+    rows = [row for reader in catalog.readers for batch in read_rows(reader) for row in batch.to_pylist()]
+    assert len(rows) == catalog.rows
+    return rows
+
+
+def test_roles_are_found_images_located_and_other_columns_carried_with_their_types(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text("item_id,image,product_id,price,stock,sale,sku\na,x/1.jpg,p,1.5,3,true,007\nb,2.jpg,,,,,\n")
+    assert all_rows(CatalogSource((str(path),)))[0] == {
+        "item_id": "a",
+        "product_id": "p",
+        "image_uri": f"{tmp_path}/x/1.jpg",
+        "origin": "c.csv row 2",
+        "reason": None,
+        "detail": None,
+        "metadata": {"price": 1.5, "stock": 3, "sale": True, "sku": "007"},
+    }
+    second = all_rows(CatalogSource((str(path),)))[1]
+    assert second["metadata"] == {"price": None, "stock": None, "sale": None, "sku": None}
+
+
+def test_types_are_those_that_all_files_share(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("id,image,size\na,1.jpg,3\n")
+    (tmp_path / "2.csv").write_text("id,image,size,extra\nb,2.jpg,XL,7\n")
+    rows = all_rows(CatalogSource((str(tmp_path / "*.csv"),)))
+    assert [row["metadata"] for row in rows] == [{"size": "3", "extra": None}, {"size": "XL", "extra": 7}]
+
+
+def test_parquet_and_csv_go_together_when_their_types_do(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("id,image,size\na,1.jpg,3\n")
+    pq.write_table(pa.table({"id": [5], "image": ["2.jpg"], "size": [1.5]}), tmp_path / "2.parquet")
+    rows = all_rows(CatalogSource((str(tmp_path / "1.csv"), str(tmp_path / "2.parquet"))))
+    assert [(row["item_id"], row["metadata"]["size"]) for row in rows] == [("a", 3.0), ("5", 1.5)]
+    pq.write_table(pa.table({"id": [5], "image": ["2.jpg"], "size": ["XL"]}), tmp_path / "2.parquet")
+    rows = all_rows(CatalogSource((str(tmp_path / "2.parquet"), str(tmp_path / "1.csv"))))
+    assert [row["metadata"]["size"] for row in rows] == ["XL", "3"]
+    pq.write_table(pa.table({"id": [5], "image": ["2.jpg"], "size": [7]}), tmp_path / "2.parquet")
+    (tmp_path / "1.csv").write_text("id,image,size\na,1.jpg,XL\n")
+    with pytest.raises(UsageError, match=r"column 'size' is int64 in one catalog file and string in .*1\.csv"):
+        open_catalog(CatalogSource((str(tmp_path / "2.parquet"), str(tmp_path / "1.csv"))))
+
+
+def test_parquet_values_are_not_reinterpreted(tmp_path: Path) -> None:
+    table = pa.table({"id": ["a"], "image": ["1.jpg"], "note": [""], "tags": [["x", "y"]]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    assert all_rows(CatalogSource((str(tmp_path / "c.parquet"),)))[0]["metadata"] == {"note": "", "tags": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("", "no_image"),
+        ("../secret.jpg", "outside_root"),
+        ("a/../../b.jpg", "outside_root"),
+        ("https://host/a.jpg", "scheme_not_allowed"),
+        ("nosuch://host/a.jpg", "scheme_not_allowed"),
+        ("a/../b.jpg", None),
+        ("gs://bucket/a.jpg", None),
+    ],
+)
+def test_where_an_image_may_be(tmp_path: Path, image: str, reason: str | None) -> None:
+    (tmp_path / "c.csv").write_text(f"id,image\n1,{image}\n")
+    assert all_rows(CatalogSource((str(tmp_path / "c.csv"),)))[0]["reason"] == reason
+
+
+def test_images_root_and_template_locate_bare_ids(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("image,label\nabc,x\n")
+    source = CatalogSource((str(tmp_path / "c.csv"),), "gs://photos/shop", "images/{image}.jpg")
+    row = all_rows(source)[0]
+    assert (row["item_id"], row["image_uri"]) == ("abc", "gs://photos/shop/images/abc.jpg")
+
+
+def test_rows_without_id_and_rows_that_do_not_parse_are_kept_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("id,image\n,1.jpg\nb\nc,3.jpg\n")
+    rows = all_rows(CatalogSource((str(tmp_path / "c.csv"),)))
+    assert sorted((row["origin"], row["reason"]) for row in rows) == [
+        ("c.csv row 2", "empty_item_id"),
+        ("c.csv row 3", "unparsable_row"),
+        ("c.csv row 4", None),
+    ]
+
+
+def test_a_catalog_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--catalog .*none-\*\.csv: no such file"):
+        open_catalog(CatalogSource((str(tmp_path / "none-*.csv"),)))
+
+
+def test_splitting_by_partition_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    lines = [f"item-{number},{number}.jpg" for number in range(500)] + [",x.jpg", "broken"]
+    (tmp_path / "c.csv").write_text("\n".join(["id,image", *lines]) + "\n")
+    catalog = open_catalog(CatalogSource((str(tmp_path / "c.csv"),)))
+    batch = next(iter(read_rows(catalog.readers[0])))
+    parts = split_by_partition(batch, 8)
+    origins = [row["origin"] for part in parts.values() for row in part.to_pylist()]
+    assert sorted(origins) == sorted(batch.column("origin").to_pylist())
+    assert set(parts) <= set(range(8))

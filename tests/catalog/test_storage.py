@@ -1,0 +1,208 @@
+"""Every store keeps the same promises: the door is one, whatever is behind it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog import storage
+from catalog.errors import ConflictError, MissingExtraError, UsageError
+from tests.catalog.object_stores import gcs_server
+
+_fresh = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with gcs_server(tmp_path_factory.mktemp("gcs")) as bucket:
+        storage._store.cache_clear()
+        yield bucket
+    storage._store.cache_clear()
+
+
+@pytest.fixture(params=["local", "memory", "gcs"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty folder in each kind of store."""
+    folder = f"case-{next(_fresh)}"
+    if request.param == "local":
+        return str(tmp_path / folder)
+    if request.param == "memory":
+        return f"memory://{folder}"
+    return f"{request.getfixturevalue('gcs')}/{folder}"
+
+
+def test_what_is_written_is_read(root: str) -> None:
+    url = storage.join(root, "a", "b.bin")
+    storage.write(url, b"0123456789")
+    assert storage.read_bytes(url) == b"0123456789"
+    assert storage.read_bytes(url, 4) == b"0123"
+    assert storage.size(url) == 10
+    assert storage.exists(url)
+    with storage.open_read(url) as file:
+        file.seek(5)
+        assert file.read(2) == b"56"
+
+
+def test_an_empty_object_can_be_read_with_a_limit(root: str) -> None:
+    storage.write(storage.join(root, "empty"), b"")
+    assert storage.read_bytes(storage.join(root, "empty"), 100) == b""
+
+
+def test_what_is_not_there_raises_file_not_found(root: str) -> None:
+    url = storage.join(root, "nothing")
+    assert not storage.exists(url)
+    assert storage.read_with_token(url) == (None, None)
+    for operation in (storage.read_bytes, storage.open_read, storage.size, storage.version_of):
+        with pytest.raises(FileNotFoundError):
+            operation(url)
+
+
+def test_create_refuses_to_overwrite(root: str) -> None:
+    url = storage.join(root, "once.json")
+    storage.create(url, b"first")
+    with pytest.raises(ConflictError, match=r"once\.json exists already"):
+        storage.create(url, b"second")
+    assert storage.read_bytes(url) == b"first"
+
+
+def test_compare_and_swap_wants_the_object_that_was_read(root: str) -> None:
+    url = storage.join(root, "prod.json")
+    storage.compare_and_swap(url, b"one", None)
+    data, token = storage.read_with_token(url)
+    assert data == b"one"
+    storage.compare_and_swap(url, b"two", token)
+    with pytest.raises(ConflictError, match=r"prod\.json was changed by somebody else"):
+        storage.compare_and_swap(url, b"three", token)
+    with pytest.raises(ConflictError):
+        storage.compare_and_swap(url, b"three", None)
+    assert storage.read_bytes(url) == b"two"
+
+
+def test_of_sixteen_creators_at_once_exactly_one_wins(root: str) -> None:
+    url, outcomes = storage.join(root, "claim"), []
+
+    def claim(number: int) -> None:
+        try:
+            storage.create(url, str(number).encode())
+            outcomes.append(number)
+        except ConflictError:
+            outcomes.append(None)
+
+    _at_once(claim, 16)
+    winners = [outcome for outcome in outcomes if outcome is not None]
+    assert len(outcomes) == 16
+    assert storage.read_bytes(url) == str(winners[0]).encode()
+    assert len(winners) == 1
+
+
+def test_no_increment_is_lost_when_eight_swap_at_once(root: str) -> None:
+    url = storage.join(root, "counter")
+    storage.compare_and_swap(url, b"0", None)
+
+    def increment(_: int) -> None:
+        while True:
+            data, token = storage.read_with_token(url)
+            try:
+                storage.compare_and_swap(url, str(int(data or b"0") + 1).encode(), token)
+                return
+            except ConflictError:
+                continue
+
+    _at_once(increment, 8)
+    assert storage.read_bytes(url) == b"8"
+
+
+def test_files_are_listed_below_a_folder_and_not_beside_it(root: str) -> None:
+    for name in ("x/1", "x/y/2", "xx/3"):
+        storage.write(storage.join(root, name), b"")
+    listed = [url.removeprefix(root).lstrip("/") for url in storage.list_files(storage.join(root, "x"))]
+    assert listed == ["x/1", "x/y/2"]
+    assert list(storage.list_files(storage.join(root, "none"))) == []
+
+
+def test_a_glob_names_its_matches_and_a_name_itself(root: str) -> None:
+    for name in ("a-1.csv", "a-2.csv", "b.csv"):
+        storage.write(storage.join(root, name), b"")
+    assert [storage.name_of(url) for url in storage.expand(storage.join(root, "a-*.csv"))] == ["a-1.csv", "a-2.csv"]
+    assert [storage.name_of(url) for url in storage.expand(storage.join(root, "b.csv"))] == ["b.csv"]
+    assert storage.expand(storage.join(root, "c*.csv")) == []
+
+
+def test_the_version_changes_when_the_object_does(root: str) -> None:
+    url = storage.join(root, "photo.jpg")
+    storage.write(url, b"one")
+    before = storage.version_of(url)
+    assert storage.version_of(url) == before
+    storage.write(url, b"another")
+    assert storage.version_of(url) != before
+
+
+def test_put_file_and_local_copy_carry_a_file_there_and_back(root: str, tmp_path: Path) -> None:
+    (tmp_path / "here.bin").write_bytes(b"payload")
+    url = storage.join(root, "there.bin")
+    storage.put_file(tmp_path / "here.bin", url)
+    (tmp_path / "copies").mkdir()
+    assert storage.local_copy(url, tmp_path / "copies").read_bytes() == b"payload"
+
+
+def test_delete_tree_deletes_what_is_below_and_nothing_else(root: str) -> None:
+    storage.write(storage.join(root, "run/1"), b"")
+    storage.write(storage.join(root, "run-2/1"), b"")
+    storage.delete_tree(storage.join(root, "run"))
+    assert not storage.exists(storage.join(root, "run/1"))
+    assert storage.exists(storage.join(root, "run-2/1"))
+
+
+def test_a_failed_local_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (storage.write, storage.create):
+        with pytest.raises(OSError, match="No space left"):
+            write(str(tmp_path / "file"), b"data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_where_no_conditional_write_is_possible_is_refused() -> None:
+    for write in (storage.create, storage.write):
+        with pytest.raises(UsageError, match="data:// is not supported, for want of conditional writes"):
+            write("data://x", b"")
+
+
+def test_a_scheme_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    storage._store.cache_clear()
+    with pytest.raises(MissingExtraError, match=r"s3fs is not installed: run pip install 'catalog-indexer\[s3\]'"):
+        storage.read_bytes("s3://bucket/x")
+
+
+def test_an_unknown_scheme_is_named() -> None:
+    with pytest.raises(UsageError, match="nosuch:// is not a storage scheme"):
+        storage.read_bytes("nosuch://bucket/x")
+
+
+def test_secrets_are_redacted_from_urls() -> None:
+    assert storage.redact("https://user:key@host/p.jpg?X-Signature=abc#f") == "https://host/p.jpg"
+    assert storage.redact("/plain/path?.jpg") == "/plain/path?.jpg"
+
+
+def _at_once(work, count: int) -> None:
+    barrier = threading.Barrier(count)
+
+    def wait_and_work(number: int) -> None:
+        barrier.wait()
+        work(number)
+
+    threads = [threading.Thread(target=wait_and_work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)

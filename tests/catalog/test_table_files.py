@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from catalog.errors import UsageError
+from catalog.table_files import check_readable, column_names, read_blocks
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [row for block in read_blocks(str(path)) for row in block.table.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", b"id,image\n1,a.jpg\n2,b.jpg\n"),
+        ("a.csv", b"\xef\xbb\xbfid,image\r\n1,a.jpg\r\n2,b.jpg\r\n"),
+        ("a.tsv", b"id\timage\n1\ta.jpg\n2\tb.jpg\n"),
+        ("a.csv.gz", gzip.compress(b"id,image\n1,a.jpg\n2,b.jpg\n")),
+        ("a.tsv.gz", gzip.compress(b"id\timage\n1\ta.jpg\n2\tb.jpg\n")),
+    ],
+    ids=["csv", "csv with byte order mark and carriage returns", "tsv", "csv.gz", "tsv.gz"],
+)
+def test_the_same_table_is_read_from_every_delimited_form(tmp_path: Path, name: str, data: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert column_names(str(path)) == ["id", "image"]
+    assert rows_of(path) == [{"id": "1", "image": "a.jpg"}, {"id": "2", "image": "b.jpg"}]
+
+
+def test_parquet_keeps_its_types_and_dictionaries_become_values(tmp_path: Path) -> None:
+    table = pa.table({"id": [1, 2], "tag": pa.array(["x", "y"]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "a.parquet")
+    block = next(read_blocks(str(tmp_path / "a.parquet")))
+    assert block.table.schema.field("id").type == pa.int64()
+    assert block.table.schema.field("tag").type == pa.string()
+
+
+def test_quoted_commas_and_newlines_stay_in_their_cell(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,text\n1,"one, two\nthree ""four"""\n')
+    assert rows_of(path) == [{"id": "1", "text": 'one, two\nthree "four"'}]
+
+
+def test_words_that_look_like_missing_values_are_kept_as_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\nNA,null\nnan,N/A\n")
+    assert rows_of(path) == [{"id": "NA", "text": "null"}, {"id": "nan", "text": "N/A"}]
+
+
+def test_rows_that_do_not_parse_are_named_by_number_and_no_other_row_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,image\n1,a\n2\n"3\n3",c\n4,d,e\n5,f\n')
+    blocks = list(read_blocks(str(path)))
+    good = [(int(n), row["id"]) for b in blocks for n, row in zip(b.rows, b.table.to_pylist(), strict=True)]
+    bad = [(bad.row, bad.detail) for b in blocks for bad in b.unparsed]
+    assert good == [(2, "1"), (4, "3\n3"), (6, "5")]
+    assert bad == [(3, "has 1 columns, expected 2"), (5, "has 3 columns, expected 2")]
+
+
+def test_a_file_of_nothing_but_broken_rows_still_reports_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,image\nx\ny\n")
+    assert [bad.row for block in read_blocks(str(path)) for bad in block.unparsed] == [2, 3]
+
+
+def test_text_that_is_not_utf8_is_refused_with_the_conversion_to_run(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("id,image\n1,café.jpg\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"a\.csv.*row 2.*not UTF-8.*iconv"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"", "is empty"), (b"\n\n", "is empty"), (b"id,image,id\n1,2,3\n", "column 'id' twice")],
+)
+def test_a_header_that_is_none_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=message):
+        column_names(str(path))
+
+
+def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(UsageError, match=r"a\.parquet is not a readable Parquet file"):
+        column_names(str(tmp_path / "a.parquet"))
+
+
+def test_a_file_of_another_kind_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"photo\.jpg is no catalog file: expected \.csv"):
+        check_readable("photo.jpg")
