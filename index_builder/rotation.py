@@ -34,14 +34,19 @@ def balanced_rotation(vectors: np.ndarray, rotated: int, groups: int) -> np.ndar
 
 def deal_eigenvalues(variances: np.ndarray, groups: int) -> list[np.ndarray]:
     """Deals positions 0..n-1 of falling `variances` to `groups` of equal size: each to the open group whose product is
-    smallest so far (an empty group's is smallest of all)."""
+    smallest so far.
+
+    Variances count in units of the smallest, so that products only grow; variances below 1 would make the smallest
+    product smaller still, and fill one group after the other.
+    """
     size = len(variances) // groups
     logs = np.log(np.maximum(variances, _SMALLEST_VARIANCE))
+    logs -= logs.min()
     members: list[list[int]] = [[] for _ in range(groups)]
     products = np.zeros(groups)
     for position, log in enumerate(logs):
         open_groups = [g for g in range(groups) if len(members[g]) < size]
-        best = min(open_groups, key=lambda g: (products[g] if members[g] else -np.inf, g))
+        best = min(open_groups, key=lambda g: (products[g], len(members[g]), g))
         members[best].append(position)
         products[best] += log
     return [np.array(group, np.int64) for group in members]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from index_builder.codebook import encode_vectors, train_codebook
+from index_builder.evaluate import drop_self, evaluate, recall_at
+from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
+from index_builder.index_file import write_flat_index, write_ivf_index
+from index_builder.measures import faiss_metric, prepare, score_and_distance
+from index_builder.plan import IndexPlan
+from index_builder.sample import VectorSample
+from index_builder.searcher import OperatingPoint, Searcher
+from index_builder.vector_file import open_vectors, write_vectors
+from tests.index_builder.vectors import clustered, exact_rows
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2", "l1"])
+def test_neighbours_found_block_by_block_are_the_exact_ones(metric: str) -> None:
+    vectors, queries = clustered(900, 12), clustered(30, 12, seed=1)
+    prepared, asked = prepare(vectors, metric), prepare(queries, metric)
+    blocks = [np.arange(start, min(start + 250, 900)) for start in range(0, 900, 250)]
+    parts = [exact_neighbours(asked, prepared[rows], rows, metric, 20) for rows in blocks]
+    found = merge_neighbours(parts[::-1], metric, 20)
+    np.testing.assert_array_equal(found.rows, exact_rows(queries, vectors, metric, 20))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2", "l1"])
+def test_a_flat_index_returns_the_exact_neighbours(metric: str, tmp_path: Path) -> None:
+    vectors, queries = clustered(400, 12), clustered(20, 12, seed=1)
+    write_flat_index(tmp_path / "i", prepare(vectors, metric), faiss_metric(metric))
+    rows, _ = Searcher(tmp_path / "i", None, metric).search(queries, 10, OperatingPoint(0, 0))
+    np.testing.assert_array_equal(rows, exact_rows(queries, vectors, metric, 10))
+
+
+@pytest.fixture(params=["cosine", "dot", "l2"])
+def ivf(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, np.ndarray, Searcher]:
+    metric = request.param
+    vectors = prepare(clustered(3_000, 24), metric)
+    plan = IndexPlan("ivf_pq", "OPQ4_16,IVF16,PQ4", metric, 24, lists=16, rotated=16, code_bytes=4, training_rows=3_000)
+    codebook = faiss.deserialize_index(np.frombuffer(train_codebook(vectors, plan), np.uint8))
+    write_ivf_index(tmp_path / "i", codebook, [(encode_vectors(codebook, vectors), np.arange(3_000))])
+    write_vectors(tmp_path / "v.npy", [vectors[:1_000], vectors[1_000:]], 3_000, 24, "float32")
+    return metric, vectors, Searcher(tmp_path / "i", open_vectors(tmp_path / "v.npy"), metric)
+
+
+def test_with_every_list_and_many_candidates_the_stored_vectors_give_the_exact_order(
+    ivf: tuple[str, np.ndarray, Searcher],
+) -> None:
+    metric, vectors, searcher = ivf
+    queries = prepare(clustered(25, 24, seed=5), metric)
+    rows, values = searcher.search(queries, 10, OperatingPoint(16, 300))
+    np.testing.assert_array_equal(rows, exact_rows(queries, vectors, metric, 10))
+    scores = [score_and_distance(value, metric)[0] for value in values[0].tolist()]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_re_ranking_never_lowers_recall(ivf: tuple[str, np.ndarray, Searcher]) -> None:
+    metric, vectors, searcher = ivf
+    queries = vectors[::60]
+    exact = exact_rows(queries, vectors, metric, 10)
+    plain = recall_at(searcher.search(queries, 10, OperatingPoint(4, 0))[0], exact, (10,))["10"]
+    ranked = recall_at(searcher.search(queries, 10, OperatingPoint(4, 4))[0], exact, (10,))["10"]
+    assert ranked > plain
+
+
+def test_asking_for_more_than_there_is_pads_with_minus_one(tmp_path: Path) -> None:
+    write_flat_index(tmp_path / "i", clustered(3, 4), faiss.METRIC_L2)
+    rows, values = Searcher(tmp_path / "i", None, "l2").search(clustered(2, 4), 5, OperatingPoint(0, 0))
+    assert rows.shape == values.shape == (2, 5)
+    assert (rows[:, 3:] == -1).all()
+    assert sorted(rows[0, :3].tolist()) == [0, 1, 2]
+
+
+def test_recall_is_the_share_of_the_exact_neighbours_found() -> None:
+    exact = np.array([[1, 2, 3], [4, 5, -1]])
+    found = np.array([[3, 9, 1], [5, 4, 7]])
+    assert recall_at(found, exact, (1, 3)) == {"1": 0.0, "3": round((2 / 3 + 1) / 2, 6)}
+
+
+def test_a_query_does_not_count_as_its_own_neighbour() -> None:
+    np.testing.assert_array_equal(drop_self(np.array([[7, 1, 2], [1, 2, 3]]), np.array([7, 9])), [[1, 2], [1, 2]])
+
+
+def test_the_default_point_is_the_cheapest_that_is_as_good_as_the_best(ivf: tuple[str, np.ndarray, Searcher]) -> None:
+    metric, vectors, searcher = ivf
+    rows = np.arange(0, 3_000, 30)
+    queries = VectorSample(rows.astype(np.uint64), rows, vectors[rows])
+    truth: Neighbours = exact_neighbours(vectors[rows], vectors, np.arange(3_000), metric)
+    result = evaluate(searcher, queries, truth, 16, 4)
+    by_nprobe = {point.nprobe: recall["10"] for point, recall in result.points}
+    best = max(by_nprobe.values())
+    assert list(by_nprobe) == [1, 2, 4, 8, 16]
+    assert by_nprobe[result.default.nprobe] >= best - 0.005
+    assert all(recall < best - 0.005 for nprobe, recall in by_nprobe.items() if nprobe < result.default.nprobe)
+    assert set(result.recall) == {"1", "10", "100"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "score", "distance"),
+    [("cosine", 0.9, 0.9, 0.1), ("dot", 3.0, 3.0, -3.0), ("l2", 9.0, 0.25, 3.0), ("l1", 3.0, 0.25, 3.0)],
+)
+def test_scores_grow_and_distances_fall_towards_the_nearest(
+    metric: str, value: float, score: float, distance: float
+) -> None:
+    assert score_and_distance(value, metric) == pytest.approx((score, distance))
