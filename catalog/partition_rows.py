@@ -65,8 +65,9 @@ def clean(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> CleanRows:
     return CleanRows(good.take(pa.array(kept, pa.int64())), rejects)
 
 
-def _content_key(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    return row["image_uri"], str(row["product_id"]), str(row.get("metadata")), row["origin"]
+def _content_key(row: dict[str, Any]) -> tuple[str, str, str, str, int]:
+    file, _, number = row["origin"].rpartition(" ")  # Of equal rows the first.
+    return row["image_uri"], str(row["product_id"]), str(row.get("metadata")), file, int(number)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Libraries log notices on import; Beam's own warnings (a flag that it does not know, say) stay.
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    if not args.debug:
+        # Workers log the traceback of every error, also of those that are answered below with one sentence.
+        for runner in ("common", "worker", "portability.fn_api_runner"):
+            logging.getLogger(f"apache_beam.runners.{runner}").setLevel(logging.CRITICAL)
     # TensorFlow reads this once, at import: its start-up notices are not news to anybody who runs a job.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:

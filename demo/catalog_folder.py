@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from PIL import Image, ImageEnhance
@@ -22,16 +23,33 @@ def draw_catalog(folder: Path) -> int:
         (folder / category).mkdir(parents=True, exist_ok=True)
         for color in COLORS:
             for number in range(_PER_COLOR):
-                image = draw_product(category, color, str(number))
-                image.save(folder / category / f"{color}-{number}.jpg", quality=88)
-                files += 1
-                if number == 0:
-                    _photographed_again(image).save(folder / category / f"{color}-{number}-again.jpg", quality=70)
-                    files += 1
+                files += _draw(folder / category, category, color, number)
     whole = (folder / "mugs" / "red-0.jpg").read_bytes()
-    (folder / "mugs" / "broken-upload.jpg").write_bytes(whole[: len(whole) // 3])
-    (folder / "bags" / "not-a-picture.jpg").write_bytes(b"<html><body>404 Not Found</body></html>\n")
+    _write_once(folder / "mugs" / "broken-upload.jpg", whole[: len(whole) // 3])
+    _write_once(folder / "bags" / "not-a-picture.jpg", b"<html><body>404 Not Found</body></html>\n")
     return files + 2
+
+
+def _draw(folder: Path, category: str, color: str, number: int) -> int:
+    """Draws one product, and the first of a colour twice; returns the number of files."""
+    image = draw_product(category, color, str(number))
+    _write_once(folder / f"{color}-{number}.jpg", _jpeg(image, 88))
+    if number:
+        return 1
+    _write_once(folder / f"{color}-{number}-again.jpg", _jpeg(_photographed_again(image), 70))
+    return 2
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=quality)
+    return sink.getvalue()
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    """Leaves a file alone that has these bytes already, so that a second demo shows a night without changes."""
+    if not path.exists() or path.read_bytes() != data:
+        path.write_bytes(data)
 
 
 def _photographed_again(image: Image.Image) -> Image.Image:

@@ -40,7 +40,7 @@ def run(pipeline: beam.Pipeline) -> None:
     try:
         pipeline.run().wait_until_finish()
     except Exception as error:
-        said = _said_by_worker(str(error))
+        said = _said_by_worker(f"{type(error).__module__}.{type(error).__name__}: {error}")
         if said is None:
             raise
         raise said from error

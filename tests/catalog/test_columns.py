@@ -23,7 +23,9 @@ def test_a_flag_wins_over_a_usual_name() -> None:
 
 
 def test_a_missing_column_is_answered_with_the_columns_there_are() -> None:
-    with pytest.raises(UsageError, match=r"c\.csv has no column 'sku' \(--product-id-column\); its columns are: id, image"):
+    with pytest.raises(
+        UsageError, match=r"c\.csv has no column 'sku' \(--product-id-column\); its columns are: id, image"
+    ):
         choose_roles(["id", "image"], "c.csv", product_id="sku")
     with pytest.raises(UsageError, match=r"name it with --image-column, one of: id, price"):
         choose_roles(["id", "price"], "c.csv")

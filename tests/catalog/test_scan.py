@@ -31,7 +31,12 @@ def test_every_picture_is_listed_once_with_its_folder_as_category(tmp_path: Path
     output = (folder if inside else tmp_path) / "catalog.csv"
     summary = scan(str(folder), str(output))
     rows = read(output)
-    assert [row["item_id"] for row in rows] == ["Fruit/Apple/1.jpg", "Fruit/Apple/2.PNG", "Fruit/Pear/1.jpg", "loose.jpg"]
+    assert [row["item_id"] for row in rows] == [
+        "Fruit/Apple/1.jpg",
+        "Fruit/Apple/2.PNG",
+        "Fruit/Pear/1.jpg",
+        "loose.jpg",
+    ]
     assert [row["category"] for row in rows] == ["Fruit/Apple", "Fruit/Apple", "Fruit/Pear", ""]
     assert (summary.items, summary.categories) == (4, 3)
     catalog = open_catalog(CatalogSource((str(output),)))

@@ -90,5 +90,5 @@ def test_a_store_belongs_to_one_encoder(tmp_path: Path) -> None:
     settings = StoreSettings(16, "float16", "f" * 64, "tiny")
     assert create_or_check(str(tmp_path), settings) == settings
     assert create_or_check(str(tmp_path), replace(settings, partitions=64)) == settings
-    with pytest.raises(UsageError, match="holds vectors of encoder tiny .*give another --output"):
+    with pytest.raises(UsageError, match=r"holds vectors of encoder tiny .*give another --output"):
         create_or_check(str(tmp_path), replace(settings, fingerprint="e" * 64, encoder="other"))

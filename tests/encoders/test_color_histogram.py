@@ -56,7 +56,9 @@ def test_the_spec_chooses_space_and_bins_and_another_one_has_another_fingerprint
     assert load_encoder(one.info.spec).info == one.info
 
 
-@pytest.mark.parametrize("spec", ["color-histogram:lab", "color-histogram:rgb:4x4", "color-histogram:rgb:axbxc", "nosuch"])
+@pytest.mark.parametrize(
+    "spec", ["color-histogram:lab", "color-histogram:rgb:4x4", "color-histogram:rgb:axbxc", "nosuch"]
+)
 def test_an_unknown_spec_is_answered_with_the_known_ones(spec: str) -> None:
     with pytest.raises(UsageError, match=rf"--encoder {spec} is unknown; expected .*color-histogram"):
         load_encoder(spec)

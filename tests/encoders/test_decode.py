@@ -15,9 +15,9 @@ from tests.conftest import draw_picture
 LIMITS = DecodeLimits()
 
 
-def saved(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     sink = io.BytesIO()
-    image.save(sink, format, **options)
+    image.save(sink, kind, **options)
     return sink.getvalue()
 
 
@@ -27,10 +27,10 @@ def color_of(data: bytes) -> tuple[int, ...]:
     return image.getpixel((image.width // 2, image.height // 2))
 
 
-@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM", "TGA", "GIF", "ICO", "WEBP", "AVIF", "JPEG", "JPEG2000"])
-def test_every_format_is_told_by_its_content(format: str) -> None:
-    options = {"lossless": True} if format == "WEBP" else {"quality": 95} if format in ("AVIF", "JPEG") else {}
-    data = saved(Image.new("RGB", (32, 32), (200, 30, 60)), format, **options)
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "TGA", "GIF", "ICO", "WEBP", "AVIF", "JPEG", "JPEG2000"])
+def test_every_format_is_told_by_its_content(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind in ("AVIF", "JPEG") else {}
+    data = saved(Image.new("RGB", (32, 32), (200, 30, 60)), kind, **options)
     np.testing.assert_allclose(color_of(data), (200, 30, 60), atol=4)
 
 
@@ -80,11 +80,11 @@ def test_cmyk_and_lab_become_srgb() -> None:
     np.testing.assert_allclose(color_of(saved(lab, "TIFF")), (200, 60, 30), atol=4)
 
 
-@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
-def test_the_first_of_several_frames_counts(format: str) -> None:
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_the_first_of_several_frames_counts(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), color) for color in ((255, 0, 0), (0, 255, 0))]
-    options = {"lossless": True} if format == "WEBP" else {}
-    data = saved(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert color_of(data) == (255, 0, 0)
 
 

@@ -72,9 +72,7 @@ def test_a_file_over_the_byte_limit_is_not_read_whole(tmp_path: Path, monkeypatc
     assert asked == [1_001]
 
 
-def test_no_more_images_are_under_way_than_the_window(
-    loader: ImageLoader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_images_are_under_way_than_the_window(loader: ImageLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     lock, started = threading.Lock(), [0]
 
     def count(uri: str) -> LoadFailure:

@@ -14,9 +14,7 @@ def slow_phash(image: Image.Image) -> int:
     grey = np.asarray(image.resize((32, 32), Image.Resampling.BOX, reducing_gap=2.0).convert("L"), float)
     low = [
         sum(
-            grey[y, x]
-            * math.cos(math.pi * (2 * y + 1) * v / 64)
-            * math.cos(math.pi * (2 * x + 1) * u / 64)
+            grey[y, x] * math.cos(math.pi * (2 * y + 1) * v / 64) * math.cos(math.pi * (2 * x + 1) * u / 64)
             for y in range(32)
             for x in range(32)
         )

@@ -96,7 +96,7 @@ def model_server(tmp_path: Path, tiny_saved_model: Path) -> Iterator[tuple[str, 
     requests: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             requests.append(self.path)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
@@ -124,7 +124,9 @@ def test_a_tfhub_handle_is_downloaded_once_and_then_read_from_the_cache(
 
 
 def test_a_handle_that_cannot_be_resolved_is_answered_with_one_sentence() -> None:
-    with pytest.raises(UsageError, match=r"--encoder tfhub:/no/such/model cannot be loaded: .*expected a TF-Hub handle"):
+    with pytest.raises(
+        UsageError, match=r"--encoder tfhub:/no/such/model cannot be loaded: .*expected a TF-Hub handle"
+    ):
         load_encoder("tfhub:/no/such/model")
 
 

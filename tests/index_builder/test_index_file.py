@@ -55,7 +55,9 @@ def test_rows_that_do_not_count_are_left_out_and_the_rest_keep_their_numbers(
     index = faiss.read_index(str(tmp_path / "i.faiss"))
     assert index.ntotal == 2_000
     inner = faiss.extract_index_ivf(index)
-    ids = np.concatenate([faiss.rev_swig_ptr(inner.invlists.get_ids(i), inner.invlists.list_size(i)) for i in range(16)])
+    ids = np.concatenate(
+        [faiss.rev_swig_ptr(inner.invlists.get_ids(i), inner.invlists.list_size(i)) for i in range(16)]
+    )
     assert sorted(ids.tolist()) == list(range(2_000))
     direct = opened(codebook)
     direct.add(vectors[alive])

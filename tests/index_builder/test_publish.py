@@ -10,7 +10,16 @@ import pytest
 from catalog import storage
 from catalog.encoder_info import EncoderInfo
 from catalog.errors import CatalogIndexerError, ConflictError, IntegrityError, UsageError
-from catalog.manifest import Manifest, ManifestFile, Pointer, channel_url, manifest_url, read_channel, read_log, sha256_of
+from catalog.manifest import (
+    Manifest,
+    ManifestFile,
+    Pointer,
+    channel_url,
+    manifest_url,
+    read_channel,
+    read_log,
+    sha256_of,
+)
 from index_builder.catalog_index import find_version, verify
 from index_builder.publish import flip, publish
 

@@ -1,0 +1,89 @@
+"""`kill -9` at a random moment, ten times, and the same command again: the same snapshot as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Catalog, files_below, start_cli
+
+
+def embed(catalog: Catalog, output: Path) -> tuple[object, ...]:
+    return ("embed", "--catalog", catalog.csv, "--output", output, "--partitions", 64)
+
+
+def outcome(store: Path) -> dict[str, bytes]:
+    """What readers see: the snapshot, and the files that it names."""
+    return files_below(store / "snapshots") | files_below(store / "files")
+
+
+@pytest.fixture
+def undisturbed(make_catalog: Callable[..., Catalog], tmp_path: Path) -> tuple[Catalog, dict[str, bytes], float]:
+    """A catalog, what embedding it undisturbed gives, and the seconds from start to end."""
+    catalog = make_catalog(600)
+    (catalog.csv.parent / "pictures" / "5.png").write_bytes(b"broken")
+    started = time.monotonic()
+    process = start_cli(*embed(catalog, tmp_path / "undisturbed"))
+    assert process.wait(120) == 0
+    return catalog, outcome(tmp_path / "undisturbed"), time.monotonic() - started
+
+
+def test_ten_kills_at_random_moments_change_nothing_in_the_end(
+    undisturbed: tuple[Catalog, dict[str, bytes], float], tmp_path: Path
+) -> None:
+    catalog, expected, seconds = undisturbed
+    rng = random.Random(20261121)
+    store, killed, committed = tmp_path / "killed", 0, []
+    for attempt in range(10):
+        # Each attempt in a store of its own; every other one is let come as far as its first commit.
+        store = tmp_path / f"killed-{attempt}"
+        process = start_cli(*embed(catalog, store))
+        if attempt % 2:
+            _wait_for_a_commit(store, seconds + 60)
+            time.sleep(rng.uniform(0, 0.3 * seconds))
+        else:
+            time.sleep(rng.uniform(0, seconds))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+        commits = len(list(store.glob("runs/*/commits/*.json")))
+        committed.append(commits)
+        again = start_cli(*embed(catalog, store))
+        assert again.wait(120) == 0
+        assert outcome(store) == expected
+    assert killed >= 5
+    assert any(0 < commits < 64 for commits in committed), committed
+
+
+def test_a_store_that_was_killed_ten_times_over_is_finished_by_the_eleventh_run(
+    undisturbed: tuple[Catalog, dict[str, bytes], float], tmp_path: Path
+) -> None:
+    catalog, expected, seconds = undisturbed
+    store, before = tmp_path / "killed", 0
+    for _ in range(10):
+        process = start_cli(*embed(catalog, store))
+        deadline = time.monotonic() + seconds + 60
+        while process.poll() is None and len(list(store.glob("runs/*/commits/*.json"))) < min(before + 5, 64):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        now = len(list(store.glob("runs/*/commits/*.json")))
+        assert now >= before  # No commit is undone, and each run goes on from the last.
+        before = now
+    finish = start_cli(*embed(catalog, store), "--json")
+    _, err = finish.communicate(timeout=120)
+    assert finish.returncode == 0, err
+    assert outcome(store) == expected
+
+
+def _wait_for_a_commit(store: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not list(store.glob("runs/*/commits/*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

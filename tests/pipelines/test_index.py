@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from catalog.embedding_file import EmbeddingFileWriter, schema, vector_array
+from catalog.encoder_info import EncoderInfo
+from catalog.errors import UsageError
+from catalog.partition import partitions_of
+from catalog.snapshot import Counts, FileEntry, Snapshot, write_snapshot
+from index_builder.catalog_index import CatalogIndex
+from index_builder.searcher import OperatingPoint
+from pipelines import index as module
+from pipelines.index import IndexConfig, index
+from tests.conftest import files_below
+from tests.index_builder.vectors import clustered, exact_rows
+
+DIMENSION, PARTITIONS = 32, 4
+
+
+def make_store(root: Path, vectors: np.ndarray, removed: int = 0, metric: str = "cosine") -> str:
+    """An embedding store with two files a partition, whose last `removed` items no longer count."""
+    import pyarrow as pa
+
+    ids = [f"item-{number:05d}" for number in range(len(vectors))]
+    partition = partitions_of(ids, PARTITIONS)
+    gone, entries = set(ids[len(ids) - removed :]) if removed else set(), []
+    file_schema = schema(DIMENSION, "float32", pa.schema([("n", pa.int64())]))
+    for each in range(PARTITIONS):
+        rows = np.flatnonzero(partition == each)
+        for half in (rows[::2], rows[1::2]):
+            writer = EmbeddingFileWriter(root / "scratch", file_schema, "f")
+            count = len(half)
+            writer.append(
+                pa.table(
+                    {
+                        "item_id": [ids[row] for row in half],
+                        "product_id": [f"p{row}" for row in half],
+                        "embedding": vector_array(vectors[half], "float32"),
+                        "content_hash": pa.array([hashlib.sha256(b"").digest()] * count, pa.binary(32)),
+                        "phash": pa.array([0] * count, pa.uint64()),
+                        "thumbnail": pa.array([bytes(192)] * count, pa.binary(192)),
+                        "width": [1] * count,
+                        "height": [1] * count,
+                        "image_uri": [f"/{row}.jpg" for row in half],
+                        "source_version": ["v"] * count,
+                        "metadata": [{"n": int(row)} for row in half],
+                    }
+                )
+            )
+            file = writer.store(str(root), f"files/{each:05d}")
+            ids_removed = tuple(sorted(gone & {ids[row] for row in half}))
+            entries.append(FileEntry(each, file.path, file.sha256, file.bytes, file.rows, ids_removed))
+    encoder = EncoderInfo("test", "test", DIMENSION, (8, 8), metric, metric == "cosine", "f" * 64)
+    live = len(vectors) - removed
+    counts = Counts(live, live, 0, 0)
+    write_snapshot(str(root), Snapshot(1, None, "r", encoder, "float32", PARTITIONS, counts, tuple(entries)))
+    return str(root)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    root = tmp_path / "embeddings"
+    root.mkdir()
+    return make_store(root, clustered(3_000, DIMENSION), removed=300)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_the_published_index_finds_what_exact_search_finds(store: str, tmp_path: Path, metric: str) -> None:
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop", metric=metric))
+    assert (summary.vectors, summary.dimension, summary.metric) == (2_700, DIMENSION, metric)
+    assert summary.index.startswith("OPQ")
+    opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
+    vectors = clustered(3_000, DIMENSION)[:2_700]
+    everything = OperatingPoint(nprobe=1 << 20, rerank=200)
+    queries = clustered(20, DIMENSION, seed=9)
+    for query, exact in zip(queries, exact_rows(queries, vectors, metric, 10), strict=True):
+        matches = opened.search(query, 10, everything)
+        assert [match.metadata["n"] for match in matches] == exact.tolist()
+        assert [match.item_id for match in matches] == [f"item-{row:05d}" for row in exact]
+        assert [match.product_id for match in matches] == [f"p{row}" for row in exact]
+
+
+def test_the_recall_that_is_published_is_the_recall_that_a_caller_gets(store: str, tmp_path: Path) -> None:
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop", rerank="none"))
+    opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
+    vectors = clustered(3_000, DIMENSION)[:2_700]
+    rows = np.arange(0, 2_700, 3)
+    shares = []
+    for row, exact in zip(rows, exact_rows(vectors[rows], vectors, "cosine", 11), strict=True):
+        found = [match.metadata["n"] for match in opened.search(vectors[row], 11) if match.metadata["n"] != row][:10]
+        shares.append(len(set(found) & (set(exact.tolist()) - {row})) / 10)
+    assert 0.3 < summary.recall["10"] < 0.99  # Codes alone: worth measuring.
+    assert abs(np.mean(shares) - summary.recall["10"]) < 0.03
+
+
+def test_an_item_finds_itself_first_with_cosine_one(store: str, tmp_path: Path) -> None:
+    index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
+    for number in range(0, 2_700, 90):
+        match = opened.search(opened.vector_of(f"item-{number:05d}"), 1)[0]
+        assert match.item_id == f"item-{number:05d}"
+        assert match.score == pytest.approx(1, abs=1e-3)
+    with pytest.raises(UsageError, match="has no item 'item-02999'"):
+        opened.vector_of("item-02999")
+
+
+def test_the_same_snapshot_gives_the_same_version_and_the_same_bytes_for_any_workers(
+    store: str, tmp_path: Path
+) -> None:
+    flags = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    one = index(IndexConfig(store, str(tmp_path / "one"), "shop"))
+    two = index(IndexConfig(store, str(tmp_path / "two"), "shop", beam_arguments=flags))
+    assert one.version == two.version
+    first, second = (files_below(tmp_path / name / "shop" / "versions") for name in ("one", "two"))
+    for name in first:
+        if not name.endswith("manifest.json"):  # Which has the time in it.
+            assert first[name] == second[name], name
+    assert first.keys() == second.keys()
+
+
+def test_the_same_command_again_builds_nothing(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    before = files_below(tmp_path / "a")
+    monkeypatch.setattr(module, "build", None)
+    second = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    assert (second.version, second.recall, second.bytes) == (first.version, first.recall, first.bytes)
+    assert files_below(tmp_path / "a") == before
+    index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))
+    added = files_below(tmp_path / "a").keys() - before.keys()
+    assert added == {"shop/channels/canary.json"}
+
+
+def test_a_build_that_died_goes_on_from_its_codebook_and_codes(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = index(IndexConfig(store, str(tmp_path / "one"), "shop"))
+
+    def die(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "build_version", die)
+    with pytest.raises(Exception, match="No space left on device"):
+        index(IndexConfig(store, str(tmp_path / "two"), "shop"))
+    assert not (tmp_path / "two" / "shop" / "channels").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "train_codebook", die)
+    monkeypatch.setattr(module, "encode_vectors", die)
+    resumed = index(IndexConfig(store, str(tmp_path / "two"), "shop"))
+    assert resumed.version == undisturbed.version
+    for name in ("index.faiss", "items.arrow", "vectors.npy", "evaluation.json"):
+        path = Path("shop") / "versions" / resumed.version / name
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+
+
+def test_few_vectors_make_a_flat_index_and_l1_is_exact(tmp_path: Path) -> None:
+    root = tmp_path / "embeddings"
+    root.mkdir()
+    store = make_store(root, clustered(200, DIMENSION), metric="l1")
+    lines: list[str] = []
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop", metric="l2"), lines.append)
+    assert summary.index == "Flat"
+    assert summary.recall == {"1": 1.0, "10": 1.0, "100": 1.0}
+    assert any("200 vectors are too few to train IVF-PQ on" in line for line in lines)
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "city"))
+    assert summary.metric == "l1"
+    opened = CatalogIndex.open(str(tmp_path / "a"), "city")
+    vectors = clustered(200, DIMENSION)
+    expected = exact_rows(vectors[:5], vectors, "l1", 4)
+    for row in range(5):
+        assert [match.metadata["n"] for match in opened.search(opened.vector_of(f"item-{row:05d}"), 4)] == expected[
+            row
+        ].tolist()
+
+
+def test_any_faiss_opens_the_index_file_and_its_ids_are_the_rows_of_the_items(store: str, tmp_path: Path) -> None:
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    folder = tmp_path / "a" / "shop" / "versions" / summary.version
+    plain = faiss.read_index(str(folder / "index.faiss"))
+    faiss.extract_index_ivf(plain).nprobe = 64
+    opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
+    vectors = np.load(folder / "vectors.npy")
+    hits = plain.search(vectors[:200], 1)[1][:, 0]
+    assert np.mean(hits == np.arange(200)) > 0.9
+    assert opened.items().item_id(5) == opened.search(vectors[5], 1)[0].item_id
+
+
+def test_the_manifest_names_every_file_and_what_it_was_made_of(store: str, tmp_path: Path) -> None:
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    folder = tmp_path / "a" / "shop" / "versions" / summary.version
+    manifest = json.loads((folder / "manifest.json").read_text())
+    named = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
+    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert there.pop("manifest.json")
+    assert named == there
+    assert manifest["source"] == {
+        "store": store,
+        "snapshot": 1,
+        "counts": {"embedded": 2700, "rejected": 0, "rejects_by_reason": {}, "removed": 0, "reused": 0, "rows": 2700},
+    }
+    assert manifest["encoder"]["fingerprint"] == "f" * 64
+    assert set(manifest["seconds_by_stage"]) == {"sample", "train", "encode", "assemble", "evaluate", "store"}
+
+
+def test_what_cannot_be_indexed_is_answered(tmp_path: Path, store: str) -> None:
+    with pytest.raises(UsageError, match="has no snapshot; run catalog-indexer embed first"):
+        index(IndexConfig(str(tmp_path / "none"), str(tmp_path / "a"), "shop"))
+    with pytest.raises(UsageError, match="has no snapshot 9; it has: 1"):
+        index(IndexConfig(store, str(tmp_path / "a"), "shop", snapshot=9))
+    with pytest.raises(UsageError, match="--metric angular is unknown; expected one of cosine, dot, l2, l1"):
+        index(IndexConfig(store, str(tmp_path / "a"), "shop", metric="angular"))
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+from catalog.errors import IntegrityError, UsageError
+from pipelines.runner import pipeline_options, run
+
+
+def test_the_local_runner_is_the_default_and_flags_go_to_beam() -> None:
+    assert pipeline_options([]).view_as(StandardOptions).runner == "FnApiRunner"
+    options = pipeline_options(["--runner=SparkRunner", "--direct_num_workers=7"])
+    assert options.view_as(StandardOptions).runner == "SparkRunner"
+    assert options.view_as(DirectOptions).direct_num_workers == 7
+
+
+def test_a_value_that_beam_does_not_take_is_refused() -> None:
+    with pytest.raises(UsageError, match="Beam does not take these flags: --direct_num_workers=many"):
+        pipeline_options(["--direct_num_workers=many"])
+
+
+def _fail(element: int) -> None:
+    raise IntegrityError("files/00001/a.parquet is damaged")
+
+
+def _break(element: int) -> None:
+    raise ZeroDivisionError("a defect")
+
+
+def test_what_a_worker_says_to_the_user_arrives_as_one_sentence() -> None:
+    pipeline = beam.Pipeline(options=pipeline_options([]))
+    _ = pipeline | beam.Create([1]) | beam.Map(_fail)
+    with pytest.raises(IntegrityError) as raised:
+        run(pipeline)
+    assert str(raised.value) == "files/00001/a.parquet is damaged"
+
+
+def test_a_defect_in_a_worker_is_not_dressed_up() -> None:
+    pipeline = beam.Pipeline(options=pipeline_options([]))
+    _ = pipeline | beam.Create([1]) | beam.Map(_break)
+    with pytest.raises(Exception, match="a defect"):
+        run(pipeline)
