@@ -3,8 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TOOLS := .tools/bin
+# An object store for the tests that honours generation preconditions.
+FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
 
-.PHONY: install demo test lint bench lock clean
+.PHONY: install demo test lint bench tools lock clean
 
 install: $(INSTALLED)
 
@@ -24,12 +27,17 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-test: lint
+test: lint tools
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.embed --json
 	$(BIN)/python -m benchmarks.index --json
+
+tools:
+	@if [ -x $(TOOLS)/fake-gcs-server ]; then :; \
+	elif command -v go > /dev/null; then mkdir -p $(TOOLS) && echo "building fake-gcs-server" && GOBIN=$(CURDIR)/$(TOOLS) go install $(FAKE_GCS); \
+	else echo "Go is not installed: the tests on an object store will be skipped"; fi
 
 # Resolves requirements.lock anew from the ranges in setup.py.
 lock: $(INSTALLED)
@@ -37,4 +45,4 @@ lock: $(INSTALLED)
 	    --python-version 3.11 --generate-hashes --no-header --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(VENV) demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .tools demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

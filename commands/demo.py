@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from commands.output import add_json_flag, print_json, say
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     draw_contact_sheet(rows, sheet, f"What looks like this?  color-histogram, {built.index}, {built.vectors} items")
     seconds = time.monotonic() - started
     say(f"\nDone in {seconds:.0f} s. Look at {sheet}: the queries and their nearest neighbours.")
-    say(next_steps(args.output))
+    say(next_steps(sys.argv[0], args.output))
     if args.json:
         print_json(
             {"embed": asdict(embedded), "index": asdict(built), "picture": str(sheet), "seconds": round(seconds, 1)}

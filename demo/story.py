@@ -20,13 +20,18 @@ def neighbour_tile(pictures: Path, item_id: str, score: float) -> Tile:
     return Tile(pictures / item_id, item_id.removesuffix(".jpg"), f"score {score:.3f}")
 
 
-def next_steps(output: str) -> str:
-    """What to try next, ready to paste."""
+def next_steps(program: str, output: str) -> str:
+    """What to try next, ready to paste.
+
+    Args:
+        program: how this program was called.
+        output: the demo's folder.
+    """
     return f"""
 What to try next:
-  catalog-indexer search --artifacts {output}/artifacts --name demo --item lamps/teal-3.jpg -k 5
-  catalog-indexer search --artifacts {output}/artifacts --name demo --image {output}/pictures/bags/red-2.jpg --json
-  catalog-indexer verify --artifacts {output}/artifacts --name demo
-  catalog-indexer scan YOUR_PICTURES --output catalog.csv
-  catalog-indexer embed --catalog catalog.csv --output embeddings --encoder savedmodel:YOUR_MODEL
-  catalog-indexer index --embeddings embeddings --artifacts artifacts --name products"""
+  {program} search --artifacts {output}/artifacts --name demo --item lamps/teal-3.jpg -k 5
+  {program} search --artifacts {output}/artifacts --name demo --image {output}/pictures/bags/red-2.jpg --json
+  {program} verify --artifacts {output}/artifacts --name demo
+  {program} scan YOUR_PICTURES --output catalog.csv
+  {program} embed --catalog catalog.csv --output embeddings --encoder savedmodel:YOUR_MODEL
+  {program} index --embeddings embeddings --artifacts artifacts --name products"""

@@ -42,7 +42,7 @@ class ColorHistogramEncoder(Encoder):
             input_size=(_SIDE, _SIDE),
             metric="l2",
             normalized=False,
-            fingerprint=hashlib.sha256(f"{spec}|side={_SIDE}|decode={decode.VERSION}|v1".encode()).hexdigest(),
+            fingerprint=hashlib.sha256(f"{spec}|{_SIDE}|{_GREY}|decode {decode.VERSION}".encode()).hexdigest(),
         )
 
     @classmethod

@@ -1,0 +1,71 @@
+"""The documents and the packaging say what the code does."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from catalog.rejects import Reason
+from commands.main import COMMANDS
+from tests.conftest import REPOSITORY
+
+
+def read(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_page_that_names_all_of_its_flags(command: str) -> None:
+    page = read(f"docs/commands/{command}.md")
+    parser = argparse.ArgumentParser(add_help=False)
+    importlib.import_module(f"commands.{command}").add_arguments(parser)
+    for action in parser._actions:
+        for flag in action.option_strings:
+            assert f"`{flag}`" in page or f"{flag} " in page or f"[{flag}]" in page, f"{command} {flag}"
+    assert f"[{command}](docs/commands/{command}.md)" in read("README.md")
+
+
+def test_every_reject_reason_is_documented_and_no_other() -> None:
+    section = read("docs/formats.md").split("### Rejects")[1].split("###")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == {reason.value for reason in Reason}
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_worker_image_has_the_locked_beam_and_python() -> None:
+    locked = re.search(r"^apache-beam==(\S+)", read("requirements.lock"), re.MULTILINE)
+    assert locked is not None
+    dockerfile = read("Dockerfile")
+    assert f"apache/beam_python3.11_sdk:{locked.group(1)}" in dockerfile
+    assert "FROM python:3.11-" in dockerfile
+
+
+def test_the_lock_holds_hashes_and_no_address() -> None:
+    lock = read("requirements.lock")
+    packages = re.findall(r"^[a-z0-9][\w.-]*==", lock, re.MULTILINE)
+    assert len(packages) > 50
+    assert lock.count("--hash=sha256:") >= len(packages)
+    assert "://" not in lock
+
+
+def test_no_file_is_too_long_to_be_one_idea() -> None:
+    for room in ("catalog", "encoders", "index_builder", "pipelines", "commands", "demo", "benchmarks"):
+        for path in sorted((REPOSITORY / room).rglob("*.py")):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 320, path
+
+
+def test_every_room_is_installed() -> None:
+    rooms = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    listed = re.search(r"ROOMS = \[(.*?)\]", read("setup.py"))
+    assert listed is not None
+    assert set(re.findall(r'"(\w+)"', listed.group(1))) == rooms
+    table = Path(REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert all(f"`{room}/`" in table for room in rooms)
