@@ -108,6 +108,10 @@ class Run:
             return committed
         return result
 
+    def committed(self) -> int:
+        """How many partitions are committed."""
+        return sum(1 for _ in storage.list_files(storage.join(self.folder, "commits")))
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Leaves the outcome where the launcher finds it; a retry leaves the same."""
         storage.write(self._summary_url(), canonical_json.dump(summary))

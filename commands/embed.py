@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from commands.output import add_json_flag, print_json, say
+from commands.progress import ProgressReport
 
 HELP = "encode the images of a catalog into embedding Parquet files"
 EPILOG = "Flags after -- go to Apache Beam. The same command again does only what is missing or has changed."
@@ -68,7 +69,11 @@ def run(args: argparse.Namespace) -> int:
         limits=DecodeLimits(args.max_bytes, args.max_pixels),
         beam_arguments=args.beam_arguments,
     )
-    summary = embed(config, say)
+    report = ProgressReport()
+    try:
+        summary = embed(config, say, report)
+    finally:
+        report.close()
     say(
         f"{summary.rows:,} rows: {summary.embedded:,} embedded, {summary.reused:,} reused, "
         f"{summary.rejected:,} rejected, {summary.removed:,} removed; "

@@ -7,9 +7,8 @@ Rows go to their partition, each partition through one fused DoFn, all results i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -26,6 +25,7 @@ from catalog.source import CatalogSource, open_catalog, read_rows
 from encoders.decode import DecodeLimits
 from encoders.registry import load_encoder
 from pipelines.encode_partition import EncodeSettings, PartitionEncoder
+from pipelines.progress import Progress, watched
 from pipelines.runner import pipeline_options, run
 
 
@@ -68,12 +68,17 @@ class EmbedSummary:
     images_per_second: float
 
 
-def embed(config: EmbedConfig, say: Any = lambda line: None) -> EmbedSummary:
+def embed(
+    config: EmbedConfig,
+    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> EmbedSummary:
     """Runs the job and waits for it.
 
     Args:
         config: the job.
         say: told one line at each step.
+        report: told the progress while partitions are encoded.
 
     Raises:
         UsageError: something about the catalog, the store or the encoder is not right; nothing was written.
@@ -112,7 +117,8 @@ def embed(config: EmbedConfig, say: Any = lambda line: None) -> EmbedSummary:
     encoding = time.monotonic()
     pipeline = beam.Pipeline(options=options)
     build(pipeline, list(catalog.readers), work, encoder, settings.partitions, catalog.rows)
-    run(pipeline)
+    with watched(the_run.committed, settings.partitions, catalog.rows, report):
+        run(pipeline)
     try:
         summary = the_run.read_summary()
     except FileNotFoundError:

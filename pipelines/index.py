@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -83,7 +82,7 @@ class IndexSummary:
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
 
 
-def index(config: IndexConfig, say: Any = lambda line: None) -> IndexSummary:
+def index(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -> IndexSummary:
     """Runs the job and waits for it. A version that is published already is only pointed to.
 
     Raises:
