@@ -6,6 +6,7 @@ same work gives the same bytes, however often it was interrupted.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -96,7 +97,22 @@ class Snapshot:
 
     def files_of(self, partition: int) -> list[FileEntry]:
         """The files of one partition, oldest first."""
-        return [entry for entry in self.files if entry.partition == partition]
+        return self._files_by_partition.get(partition, [])
+
+    def rejects_of(self, partition: int) -> RejectsEntry | None:
+        """The rejects file of one partition, None where it has no rejects."""
+        return self._rejects_by_partition.get(partition)
+
+    @functools.cached_property
+    def _files_by_partition(self) -> dict[int, list[FileEntry]]:
+        grouped: dict[int, list[FileEntry]] = {}
+        for entry in self.files:
+            grouped.setdefault(entry.partition, []).append(entry)
+        return grouped
+
+    @functools.cached_property
+    def _rejects_by_partition(self) -> dict[int, RejectsEntry]:
+        return {entry.partition: entry for entry in self.rejects}
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -21,7 +21,8 @@ def load_encoder(spec: str) -> Encoder:
     """
     with _lock:
         if spec not in _loaded:
-            _loaded[spec] = _load(spec)
+            encoder = _load(spec)
+            _loaded[spec] = _loaded[encoder.info.spec] = encoder  # Workers are told the absolute spelling.
         return _loaded[spec]
 
 

@@ -140,7 +140,7 @@ def _assemble(job: VersionJob, snapshot: Snapshot, codebook: str | None, folder:
     parts = [
         (read_codes(codes_url(job.root, codebook, entry)), numbers)
         for partition in partitions
-        for entry, numbers in rows_of_files(job.store, snapshot, partition)
+        for entry, numbers in rows_of_files(job.store, snapshot, partition, int(offsets[partition]))
     ]
     write_ivf_index(folder / "index.faiss", read_codebook(job.root, codebook), parts)
     if job.keep_vectors:

@@ -56,8 +56,15 @@ def metadata_type(store: str, snapshot: Snapshot) -> pa.DataType | None:
     return pa.unify_schemas(schemas, promote_options="permissive").field(0).type if schemas else None
 
 
-def rows_of_files(store: str, snapshot: Snapshot, partition: int) -> list[tuple[FileEntry, np.ndarray]]:
-    """For each file of a partition, int64 [rows]: the row number of each of its rows, -1 where it was removed."""
+def rows_of_files(store: str, snapshot: Snapshot, partition: int, first_row: int) -> list[tuple[FileEntry, np.ndarray]]:
+    """For each file of a partition, int64 [rows]: the row number of each of its rows, -1 where it was removed.
+
+    Args:
+        store: URL of the embedding store.
+        snapshot: the snapshot.
+        partition: the partition.
+        first_row: its first row number, from `row_offsets`.
+    """
     entries = snapshot.files_of(partition)
     tables = [read_file(storage.join(store, entry.path), ["item_id"]) for entry in entries]
     live = [_live(table, entry) for table, entry in zip(tables, entries, strict=True)]
@@ -69,12 +76,11 @@ def rows_of_files(store: str, snapshot: Snapshot, partition: int) -> list[tuple[
     ]
     rank = np.empty(len(ids), np.int64)
     rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
-    first = row_offsets(snapshot)[partition]
     result, taken = [], 0
     for entry, mask in zip(entries, live, strict=True):
         numbers = np.full(len(mask), -1, np.int64)
         alive = int(mask.sum())
-        numbers[mask] = first + rank[taken : taken + alive]
+        numbers[mask] = first_row + rank[taken : taken + alive]
         taken += alive
         result.append((entry, numbers))
     return result

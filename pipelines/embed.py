@@ -107,7 +107,7 @@ def embed(
         store=output,
         run_id=plan.run_id,
         parent=plan.parent,
-        encoder_spec=config.encoder,
+        encoder_spec=encoder.spec,
         fingerprint=encoder.fingerprint,
         vector_type=settings.vector_type,
         metadata=catalog.metadata.serialize().to_pybytes(),

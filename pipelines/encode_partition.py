@@ -201,7 +201,7 @@ class PartitionEncoder:
 
     def _store_rejects(self, partition: int, rejects: list[Reject]) -> tuple[RejectsEntry | None, bool]:
         """Stores the rejects unless the parent snapshot has the same ones; says whether they changed."""
-        there = next((e for e in self._parent.rejects if e.partition == partition), None) if self._parent else None
+        there = self._parent.rejects_of(partition) if self._parent else None
         if not rejects:
             return None, there is not None
         data = encode_rejects(rejects)

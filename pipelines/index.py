@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -253,18 +254,23 @@ class Train(beam.DoFn):
 class EncodeCodes(SnapshotDoFn):
     """A partition to the stored codes of its files, and to the queries' exact neighbours in it, in one read."""
 
+    def __init__(self, job: VersionJob) -> None:
+        super().__init__(job)
+        self._codebook: Any = None
+
     def process(self, partition: int, trained: Trained) -> Iterator[Encoded]:
         started = time.time()
         job, dimension = self._job, self._snapshot.encoder.dimension
-        codebook = read_codebook(job.root, trained.codebook) if trained.codebook else None
+        if trained.codebook and self._codebook is None:
+            self._codebook = read_codebook(job.root, trained.codebook)
         neighbours = []
-        for entry, numbers in rows_of_files(job.store, self._snapshot, partition):
+        for entry, numbers in rows_of_files(job.store, self._snapshot, partition, int(self._offsets[partition])):
             stored = vectors_of(read_file(storage.join(job.store, entry.path), ["embedding"])["embedding"], dimension)
             vectors = prepare(stored, job.plan.metric)
-            if codebook is not None:
-                url = codes_url(job.root, trained.codebook or "", entry)
+            if trained.codebook:
+                url = codes_url(job.root, trained.codebook, entry)
                 if not storage.exists(url):
-                    write_codes(url, encode_vectors(codebook, vectors))
+                    write_codes(url, encode_vectors(self._codebook, vectors))
             live = numbers >= 0
             neighbours.append(exact_neighbours(trained.queries.vectors, vectors[live], numbers[live], job.plan.metric))
         yield Encoded(neighbours, {"encode": (started, time.time())})
