@@ -31,6 +31,7 @@ setup(
             "setuptools>=75,<81",  # tensorflow-hub imports pkg_resources, which setuptools 81 took out
             "tf-keras>=2.20,<2.22",
             "pillow>=12,<14",
+            "threadpoolctl>=3.5,<4",
         ],
         # Both distributions install the package `faiss`: never in one environment.
         "cpu": ["faiss-cpu>=1.15.1,<1.16"],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import storage
+from catalog.errors import IntegrityError
 
 SCHEMA_VERSION = 1
 _ROW_GROUP_ROWS = 4_096  # 10 MB of 1280-d float16: small enough to buffer, large enough to scan.
@@ -82,6 +84,7 @@ class EmbeddingFileWriter:
             | {"embedding": "none"},
             use_dictionary=[name for name in texts if name != "item_id"],
             write_statistics=["item_id"],
+            write_page_checksum=True,
         )
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
@@ -117,15 +120,29 @@ class EmbeddingFileWriter:
 
 
 def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Columns of an embedding file; a column that the file does not have (no metadata) is left out."""
-    with storage.open_read(url) as handle:
-        file = pq.ParquetFile(handle)
+    """Columns of an embedding file; a column that the file does not have (no metadata) is left out.
+
+    Raises:
+        IntegrityError: the file is missing or is not what was written; every page that is read is checked.
+    """
+    with _opened(url) as file:
         present = file.schema_arrow.names
         wanted = present if columns is None else [name for name in columns if name in present]
         return file.read(columns=wanted)
 
 
 def file_schema(url: str) -> pa.Schema:
-    """The Arrow schema of an embedding file, from its footer."""
-    with storage.open_read(url) as handle:
-        return pq.ParquetFile(handle).schema_arrow
+    """The Arrow schema of an embedding file, from its footer. Raises IntegrityError."""
+    with _opened(url) as file:
+        return file.schema_arrow
+
+
+@contextlib.contextmanager
+def _opened(url: str) -> Iterator[pq.ParquetFile]:
+    try:
+        with storage.open_read(url) as handle:
+            yield pq.ParquetFile(handle, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise IntegrityError(f"{url} is missing; restore it, or embed into a new store") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        raise IntegrityError(f"{url} is damaged: {error}; restore it, or embed into a new store") from None

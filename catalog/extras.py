@@ -16,6 +16,7 @@ _EXTRAS_OF_MODULE = {
     "pkg_resources": ("pipeline",),  # wanted by tensorflow_hub
     "s3fs": ("s3",),
     "tensorflow": ("pipeline",),
+    "threadpoolctl": ("pipeline",),
     "tensorflow_hub": ("pipeline",),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -80,7 +81,7 @@ class Manifest:
             value["encoder"] = EncoderInfo.from_json(value["encoder"])
             value["files"] = tuple(ManifestFile(**entry) for entry in value["files"])
             return cls(**value)
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):
             raise IntegrityError(f"{where} is damaged: it is not a manifest") from None
 
 
@@ -100,9 +101,26 @@ class Pointer:
         """Raises IntegrityError naming `where`."""
         try:
             value = canonical_json.load(data, where)
-            return cls(value["version"], value["manifest_sha256"], value["sequence"])
-        except (KeyError, TypeError):
+            return cls(str(value["version"]), str(value["manifest_sha256"]), int(value["sequence"]))
+        except (KeyError, TypeError, ValueError):
             raise IntegrityError(f"{where} is damaged: it is not a pointer to a version") from None
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def check_name(flag: str, name: str) -> str:
+    """`name` if it can be a folder and a file of every store, inside the artifact store. Raises UsageError."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{flag} {name!r} is no name: expected letters, digits, '.', '_' and '-', a letter or a digit first"
+        )
+    return name
+
+
+def artifact_root(artifacts: str, name: str) -> str:
+    """URL of ARTIFACTS/<name>. Raises UsageError."""
+    return storage.join(storage.absolute(artifacts), check_name("--name", name))
 
 
 def version_folder(root: str, version: str) -> str:
@@ -117,7 +135,16 @@ def manifest_url(root: str, version: str) -> str:
 
 def channel_url(root: str, channel: str) -> str:
     """Where the pointer of a channel is."""
-    return storage.join(root, "channels", f"{channel}.json")
+    return storage.join(root, "channels", f"{check_name('--channel', channel)}.json")
+
+
+def read_manifest(root: str, version: str) -> Manifest:
+    """The manifest of a version, unverified. Raises IntegrityError."""
+    url = manifest_url(root, version)
+    try:
+        return Manifest.from_bytes(storage.read_bytes(url), url)
+    except FileNotFoundError:
+        raise IntegrityError(f"{url} is missing; version {version} is not whole") from None
 
 
 def read_log(root: str) -> list[Pointer]:

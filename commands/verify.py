@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from catalog import storage
+    from catalog.manifest import artifact_root
     from index_builder.catalog_index import find_version, verify
 
-    root = storage.join(storage.absolute(args.artifacts), args.name)
+    root = artifact_root(args.artifacts, args.name)
     manifest = verify(root, find_version(root, args.channel, args.version))
     total = sum(file.bytes for file in manifest.files)
     say(f"version {manifest.version} is intact: {len(manifest.files) + 1} files, {total:,} bytes")

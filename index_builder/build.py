@@ -49,6 +49,7 @@ class VersionJob:
         root: URL of ARTIFACTS/<name>.
         name: of the artifact.
         store: URL of the embedding store.
+        fingerprint: of its encoder.
         sequence: of its snapshot.
         version: id of the version.
         plan: what to build.
@@ -59,6 +60,7 @@ class VersionJob:
     root: str
     name: str
     store: str
+    fingerprint: str
     sequence: int
     version: str
     plan: IndexPlan

@@ -12,7 +12,16 @@ import numpy as np
 
 from catalog import storage
 from catalog.errors import IntegrityError, UsageError
-from catalog.manifest import Manifest, Pointer, manifest_url, read_channel, read_log, sha256_of, version_folder
+from catalog.manifest import (
+    Manifest,
+    Pointer,
+    artifact_root,
+    manifest_url,
+    read_channel,
+    read_log,
+    sha256_of,
+    version_folder,
+)
 from index_builder.items import Items
 from index_builder.measures import score_and_distance
 from index_builder.searcher import OperatingPoint, Searcher
@@ -102,7 +111,7 @@ class CatalogIndex:
             UsageError: there is no such artifact, channel or version.
             IntegrityError: a file is not what was published.
         """
-        root = storage.join(storage.absolute(artifacts), name)
+        root = artifact_root(artifacts, name)
         pointer = find_version(root, channel, version)
         manifest = verify(root, pointer)
         folder = version_folder(root, pointer.version)

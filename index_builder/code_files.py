@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import canonical_json, storage
+from catalog.errors import ConflictError
 from catalog.snapshot import FileEntry
 from index_builder.codebook import Codes
 from index_builder.faiss_import import faiss
@@ -24,7 +26,9 @@ def write_codebook(root: str, codebook: str, data: bytes, plan: IndexPlan, train
     """Stores a trained codebook, its description first, so that a codebook that is there is whole."""
     description = {"schema_version": 1, "id": codebook, "plan": plan.to_json(), "training_rows": training_rows}
     storage.write(storage.join(root, "codebooks", codebook, "codebook.json"), canonical_json.dump(description))
-    storage.write(codebook_url(root, codebook), data)
+    # Of two builders at once the first counts: codes are made with what is stored.
+    with contextlib.suppress(ConflictError):
+        storage.create(codebook_url(root, codebook), data)
 
 
 def read_codebook(root: str, codebook: str) -> Any:

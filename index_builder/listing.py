@@ -6,7 +6,7 @@ from typing import Any
 
 from catalog import storage
 from catalog.errors import UsageError
-from catalog.manifest import Manifest, manifest_url, read_channel, read_log
+from catalog.manifest import artifact_root, read_channel, read_log, read_manifest
 
 
 def list_versions(artifacts: str, name: str) -> list[dict[str, Any]]:
@@ -16,7 +16,7 @@ def list_versions(artifacts: str, name: str) -> list[dict[str, Any]]:
     Raises:
         UsageError: nothing is published under that name.
     """
-    root = storage.join(storage.absolute(artifacts), name)
+    root = artifact_root(artifacts, name)
     log = read_log(root)
     if not log:
         raise UsageError(f"{root}: nothing is published there; run catalog-indexer index first")
@@ -28,8 +28,7 @@ def list_versions(artifacts: str, name: str) -> list[dict[str, Any]]:
             channels.setdefault(pointer.version, []).append(channel)
     versions = []
     for entry in reversed(log):
-        url = manifest_url(root, entry.version)
-        manifest = Manifest.from_bytes(storage.read_bytes(url), url)
+        manifest = read_manifest(root, entry.version)
         versions.append(
             {
                 "version": manifest.version,

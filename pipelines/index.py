@@ -19,9 +19,10 @@ import numpy as np
 from catalog import storage
 from catalog.embedding_file import read_file, vectors_of
 from catalog.errors import UsageError
-from catalog.manifest import Manifest, Pointer, manifest_url
+from catalog.manifest import Manifest, Pointer, artifact_root, check_name, manifest_url, read_log, read_manifest
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from index_builder.build import VersionJob, build_version, version_id
+from index_builder.catalog_index import verify
 from index_builder.code_files import codebook_url, codes_url, read_codebook, write_codebook, write_codes
 from index_builder.codebook import codebook_id, encode_vectors, train_codebook
 from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
@@ -101,16 +102,14 @@ def index(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -
     say(f"snapshot {snapshot.sequence}: {snapshot.vectors:,} vectors of {snapshot.encoder.name}")
     say(f"plan: {job.plan.factory}, {job.plan.metric}; {job.plan.why}")
     if storage.exists(manifest_url(job.root, job.version)):
-        say(f"version {job.version} is built already")
+        say(f"version {job.version} is built already; verifying it")
         _point_to_existing(job)
     else:
         say(f"building version {job.version}")
         pipeline = beam.Pipeline(options=options)
         build(pipeline, job, snapshot)
         run(pipeline)
-    url = manifest_url(job.root, job.version)
-    manifest = Manifest.from_bytes(storage.read_bytes(url), url)
-    return _summarize(manifest, config.channel, time.monotonic() - started)
+    return _summarize(read_manifest(job.root, job.version), config.channel, time.monotonic() - started)
 
 
 def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob:
@@ -120,21 +119,24 @@ def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob
     fits = snapshot.vectors * snapshot.encoder.dimension * width <= _KEEP_VECTORS_BELOW
     keep = plan.family != "flat" and (config.rerank == "stored" or (config.rerank == "auto" and fits))
     return VersionJob(
-        root=storage.join(storage.absolute(config.artifacts), config.name),
+        root=artifact_root(config.artifacts, config.name),
         name=config.name,
         store=store,
+        fingerprint=snapshot.encoder.fingerprint,
         sequence=snapshot.sequence,
         version=version_id(snapshot, plan, keep),
         plan=plan,
         keep_vectors=keep,
-        channel=config.channel,
+        channel=check_name("--channel", config.channel),
     )
 
 
 def _point_to_existing(job: VersionJob) -> None:
+    """Raises IntegrityError when the version is not what was published; no channel is pointed to that."""
     data = storage.read_bytes(manifest_url(job.root, job.version))
-    pointer: Pointer = append_to_log(job.root, job.version, hashlib.sha256(data).hexdigest())
-    flip(job.root, job.channel, pointer)
+    logged = [entry for entry in read_log(job.root) if entry.version == job.version]
+    verify(job.root, logged[-1] if logged else Pointer(job.version, hashlib.sha256(data).hexdigest(), 0))
+    flip(job.root, job.channel, append_to_log(job.root, job.version, hashlib.sha256(data).hexdigest()))
 
 
 def _summarize(manifest: Manifest, channel: str, seconds: float) -> IndexSummary:
@@ -243,7 +245,7 @@ class Train(beam.DoFn):
         codebook = None
         if plan.family != "flat":
             training = merge_samples([part.training for part in sampled], plan.training_rows)
-            codebook = codebook_id(plan, job.version, training.keys, training.rows)
+            codebook = codebook_id(plan, job.fingerprint, training.vectors)
             if not storage.exists(codebook_url(job.root, codebook)):
                 data = train_codebook(prepare(training.vectors, plan.metric), plan)
                 write_codebook(job.root, codebook, data, plan, len(training.keys))
@@ -302,6 +304,9 @@ class BuildAndPublish(SnapshotDoFn):
     """Codes and neighbours to a published version."""
 
     def process(self, encoded: Encoded, trained: Trained) -> None:
+        if storage.exists(manifest_url(self._job.root, self._job.version)):
+            _point_to_existing(self._job)  # Another builder was faster: its files are not touched.
+            return
         spans = merge_spans([trained.spans, encoded.spans])
         seconds = {stage: round(end - start, 3) for stage, (start, end) in spans.items()}
         manifest = build_version(

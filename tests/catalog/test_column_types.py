@@ -13,7 +13,10 @@ from catalog.column_types import convert, kind_of, merge_kinds, type_of_kind
     [
         ([], "empty"),
         (["", ""], "empty"),
-        (["1", "-20", ""], "int"),
+        (["1", "-20", "0", ""], "int"),
+        (["123456789012345678", "1"], "long"),
+        (["123456789012345678", "1.5"], "text"),
+        (["-0"], "float"),
         (["1", "2.5", "-0.25", "1e-05", "1.5E3"], "float"),
         (["true", "False", ""], "bool"),
         (["00123", "12"], "text"),
@@ -41,17 +44,21 @@ _CELLS = st.one_of(
 def test_looking_at_two_blocks_apart_and_merging_holds_every_cell(one: list[str], other: list[str]) -> None:
     merged = merge_kinds(kind_of(pa.array(one, pa.string())), kind_of(pa.array(other, pa.string())))
     cells = one + other
+    assert type_of_kind(merged) == type_of_kind(kind_of(pa.array(cells, pa.string())))
     values = convert(pa.array(cells, pa.string()), type_of_kind(merged)).to_pylist()
     for cell, value in zip(cells, values, strict=True):
         assert (value is None) == (cell == "")
         if merged == "text" and cell:
             assert value == cell
-        if merged == "int" and cell:
+        if merged in ("int", "long") and cell:
             assert str(value) == cell
         if merged == "float" and cell:
             assert value == float(cell)
 
 
-@given(st.sampled_from(["empty", "bool", "int", "float", "text"]), st.sampled_from(["empty", "bool", "int", "float"]))
+@given(
+    st.sampled_from(["empty", "bool", "int", "long", "float", "text"]),
+    st.sampled_from(["empty", "bool", "int", "long", "float"]),
+)
 def test_merging_does_not_depend_on_the_order(one: str, other: str) -> None:
     assert merge_kinds(one, other) == merge_kinds(other, one)

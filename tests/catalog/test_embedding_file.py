@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.embedding_file import EmbeddingFileWriter, file_schema, read_file, schema, vector_array, vectors_of
+from catalog.errors import IntegrityError
 
 
 def table(rows: int, vector_type: str, first: int = 0, metadata: bool = True) -> pa.Table:
@@ -76,3 +77,28 @@ def test_a_catalog_without_metadata_has_no_metadata_column(tmp_path: Path) -> No
     writer.append(table(2, "float16", metadata=False))
     path = str(tmp_path / writer.store(str(tmp_path), "f").path)
     assert read_file(path, ["item_id", "metadata"]).column_names == ["item_id"]
+
+
+def test_a_flipped_byte_in_any_page_is_found_and_named(tmp_path: Path) -> None:
+    writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, "float16", METADATA), "finger")
+    writer.append(table(200, "float16"))
+    path = tmp_path / writer.store(str(tmp_path), "f").path
+    whole = path.read_bytes()
+    original, named = read_file(str(path)), []
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    for place in range(4, len(whole) - footer, 37):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            found = read_file(str(path))
+        except IntegrityError as error:
+            named.append(str(error))
+        else:
+            assert found.equals(original)  # A byte that says nothing, such as a statistic of a page.
+    assert len(named) > 200
+    assert all(f"{path} is damaged" in sentence for sentence in named)
+    path.write_bytes(whole[:-100])
+    with pytest.raises(IntegrityError, match="is damaged"):
+        read_file(str(path))
+    path.unlink()
+    with pytest.raises(IntegrityError, match="is missing"):
+        read_file(str(path))
