@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import storage
 from catalog.embedding_file import read_file
+from catalog.metadata import comparable
 from catalog.rejects import Reason, Reject
 from catalog.snapshot import FileEntry
 
@@ -20,6 +20,9 @@ _DETAILS = {
     Reason.OUTSIDE_ROOT: "the path leaves the images root",
     Reason.SCHEME_NOT_ALLOWED: "images are read from disks and buckets, not over http(s) or an unknown scheme",
 }
+
+
+_PLAIN = ["item_id", "origin", "reason", "image_uri", "detail"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def clean(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> CleanRows:
     """
     table = pa.Table.from_batches(batches, schema).combine_chunks()
     rejects = []
-    for row in table.filter(pc.is_valid(table["reason"])).to_pylist():
+    for row in table.filter(pc.is_valid(table["reason"])).select(_PLAIN).to_pylist():
         detail = row["detail"] or _DETAILS.get(row["reason"])
         rejects.append(Reject(row["item_id"], row["origin"], row["reason"], row["image_uri"], detail))
     good = table.filter(pc.is_null(table["reason"]))
@@ -52,34 +55,33 @@ def clean(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> CleanRows:
             end += 1
         same = order[start:end]
         if len(same) > 1:
-            contents = {i: good.slice(i, 1).to_pylist()[0] for i in same}
-            same = sorted(same, key=lambda i: _content_key(contents[i]))
+            same = sorted(same, key=lambda i: _content_key(good.slice(i, 1)))
+            detail = f"the id is also in {good['origin'][same[0]]}, which is kept"
             for i in same[1:]:
-                row = contents[i]
-                detail = f"the id is also in {contents[same[0]]['origin']}, which is kept"
-                rejects.append(
-                    Reject(row["item_id"], row["origin"], Reason.DUPLICATE_ITEM_ID, row["image_uri"], detail)
-                )
+                origin, uri = good["origin"][i].as_py(), good["image_uri"][i].as_py()
+                rejects.append(Reject(ids[i], origin, Reason.DUPLICATE_ITEM_ID, uri, detail))
         kept.append(same[0])
         start = end
     return CleanRows(good.take(pa.array(kept, pa.int64())), rejects)
 
 
-def _content_key(row: dict[str, Any]) -> tuple[str, str, str, str, int]:
-    file, _, number = row["origin"].rpartition(" ")  # Of equal rows the first.
-    return row["image_uri"], str(row["product_id"]), str(row.get("metadata")), file, int(number)
+def _content_key(row: pa.Table) -> tuple[str, str, str, str, int]:
+    file, _, number = row["origin"][0].as_py().rpartition(" ")  # Of equal rows the first.
+    metadata = comparable(row["metadata"] if "metadata" in row.column_names else None, 1)
+    return row["image_uri"][0].as_py(), str(row["product_id"][0]), str(metadata), file, int(number)
 
 
 @dataclass(frozen=True)
 class StoredItem:
-    """Where an item's current embedding is: file number in the partition, row in that file; and what it came from."""
+    """Where an item's current embedding is: file number in the partition, row in that file; and what it came from.
+    `metadata` is as `catalog.metadata.comparable` gives it."""
 
     file: int
     row: int
     image_uri: str
     source_version: str
     product_id: str | None
-    metadata: dict[str, Any] | None
+    metadata: tuple[tuple[str, str], ...]
 
 
 def stored_items(store: str, files: Sequence[FileEntry]) -> dict[str, StoredItem]:
@@ -89,16 +91,11 @@ def stored_items(store: str, files: Sequence[FileEntry]) -> dict[str, StoredItem
     for number, entry in enumerate(files):
         removed = set(entry.removed)
         table = read_file(storage.join(store, entry.path), columns)
-        for row, values in enumerate(table.to_pylist()):
-            if values["item_id"] not in removed:
-                items[values["item_id"]] = StoredItem(
-                    number,
-                    row,
-                    values["image_uri"],
-                    values["source_version"],
-                    values["product_id"],
-                    values.get("metadata"),
-                )
+        metadata = comparable(table["metadata"] if "metadata" in table.column_names else None, len(table))
+        plain = (table[name].to_pylist() for name in ("item_id", "image_uri", "source_version", "product_id"))
+        for row, (item_id, uri, version, product_id) in enumerate(zip(*plain, strict=True)):
+            if item_id not in removed:
+                items[item_id] = StoredItem(number, row, uri, version, product_id, metadata[row])
     return items
 
 
@@ -134,7 +131,8 @@ def compare(
         versions_of: current source version of each image location, None where it cannot be told.
     """
     diff = PartitionDiff()
-    records = rows.to_pylist()
+    records = rows.select(["item_id", "product_id", "image_uri"]).to_pylist()
+    metadata = comparable(rows["metadata"] if "metadata" in rows.column_names else None, len(rows))
     known = [
         i
         for i, row in enumerate(records)
@@ -145,7 +143,7 @@ def compare(
         item = stored.get(row["item_id"])
         if item is None or current.get(i) is None or current[i] != item.source_version:
             diff.encode.append(i)
-        elif item.product_id != row["product_id"] or str(item.metadata) != str(row.get("metadata")):  # NaN is itself
+        elif item.product_id != row["product_id"] or item.metadata != metadata[i]:
             diff.update.append(i)
         else:
             diff.keep.append(i)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.errors import IntegrityError
+from catalog.metadata import cast, to_dict
 from catalog.partition import partitions_of
 
 _ROWS = 16_384
@@ -43,6 +44,9 @@ def write_items(path: Path, parts: Iterable[pa.Table], offsets: np.ndarray, meta
             for name in schema.names:
                 if name not in part.column_names:
                     part = part.append_column(name, pa.nulls(len(part), schema.field(name).type))
+            if metadata is not None:
+                place = part.column_names.index("metadata")
+                part = part.set_column(place, "metadata", cast(part["metadata"], metadata))
             waiting = pa.concat_tables([waiting, part.select(schema.names).cast(schema)])
             while len(waiting) >= _ROWS:
                 writer.write_batch(waiting.slice(0, _ROWS).combine_chunks().to_batches()[0])
@@ -59,6 +63,7 @@ class Items:
             self._file = pa.ipc.open_file(pa.memory_map(str(path)))
         except pa.ArrowInvalid as error:
             raise IntegrityError(f"{path} is damaged: {error}") from None
+        self._has_metadata = "metadata" in self._file.schema.names
         self._offsets = np.array(json.loads((self._file.schema.metadata or {})[_OFFSETS]), np.int64)
 
     def __len__(self) -> int:
@@ -66,8 +71,9 @@ class Items:
 
     def item(self, row: int) -> dict[str, Any]:
         """item_id, product_id, image_uri and metadata (a dict) of a row."""
-        values = self._file.get_batch(row // _ROWS).slice(row % _ROWS, 1).to_pylist()[0]
-        return {**values, "metadata": values.get("metadata") or {}}
+        batch, place = self._file.get_batch(row // _ROWS), row % _ROWS
+        item = {name: batch.column(name)[place].as_py() for name in ("item_id", "product_id", "image_uri")}
+        return {**item, "metadata": to_dict(batch.column("metadata")[place] if self._has_metadata else None)}
 
     def item_id(self, row: int) -> str:
         """The item id of a row."""

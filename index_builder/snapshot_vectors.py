@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from catalog import storage
 from catalog.embedding_file import file_schema, read_file, vectors_of
+from catalog.metadata import cast, unify
 from catalog.snapshot import FileEntry, Snapshot
 
 ITEM_COLUMNS = ("item_id", "product_id", "image_uri", "metadata")
@@ -27,7 +28,7 @@ def row_offsets(snapshot: Snapshot) -> np.ndarray:
 
 
 def read_partition(store: str, snapshot: Snapshot, partition: int, columns: Sequence[str]) -> pa.Table:
-    """The live rows of a partition in row order; `item_id` is always among the columns."""
+    """The live rows of a partition in row order: `item_id` and `columns`. Metadata is brought to one type."""
     wanted = ["item_id", *(column for column in columns if column != "item_id")]
     pieces = []
     for entry in snapshot.files_of(partition):
@@ -35,7 +36,17 @@ def read_partition(store: str, snapshot: Snapshot, partition: int, columns: Sequ
         pieces.append(table.filter(pa.array(_live(table, entry))) if entry.removed else table)
     if not pieces:
         return pa.table({"item_id": pa.array([], pa.string())})
-    return pa.concat_tables(pieces, promote_options="permissive").sort_by("item_id").combine_chunks()
+    types = [piece.schema.field("metadata").type for piece in pieces if "metadata" in piece.column_names]
+    if types:
+        pieces = [_with_metadata(piece, unify(types)) for piece in pieces]
+    return pa.concat_tables(pieces).sort_by("item_id").combine_chunks()
+
+
+def _with_metadata(table: pa.Table, target: pa.DataType) -> pa.Table:
+    if "metadata" not in table.column_names:
+        return table.append_column("metadata", pa.nulls(len(table), target))
+    place = table.column_names.index("metadata")
+    return table.set_column(place, "metadata", cast(table["metadata"], target))
 
 
 def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> tuple[list[str], np.ndarray]:
@@ -48,12 +59,12 @@ def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> tuple[l
 
 def metadata_type(store: str, snapshot: Snapshot) -> pa.DataType | None:
     """The struct type that holds the metadata of all files; None where there is none."""
-    schemas = []
+    types = []
     for entry in snapshot.files:
         schema = file_schema(storage.join(store, entry.path))
         if "metadata" in schema.names:
-            schemas.append(pa.schema([schema.field("metadata")]))
-    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type if schemas else None
+            types.append(schema.field("metadata").type)
+    return unify(types) if types else None
 
 
 def rows_of_files(store: str, snapshot: Snapshot, partition: int, first_row: int) -> list[tuple[FileEntry, np.ndarray]]:

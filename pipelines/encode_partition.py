@@ -221,8 +221,8 @@ def _without(entry: FileEntry, item_ids: Sequence[str]) -> FileEntry:
 
 
 def _reject(rows: pa.Table, number: int, reason: Reason, detail: str) -> Reject:
-    row = rows.slice(number, 1).to_pylist()[0]
-    return Reject(row["item_id"], row["origin"], reason, row["image_uri"], detail)
+    item_id, origin, uri = (rows[name][number].as_py() for name in ("item_id", "origin", "image_uri"))
+    return Reject(item_id, origin, reason, uri, detail)
 
 
 def _vector_problem(vector: np.ndarray, metric: str, vector_type: str) -> str | None:
