@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from catalog.errors import IntegrityError
+
+_T = TypeVar("_T")
 
 
 def dump(value: Any) -> bytes:
@@ -20,6 +23,15 @@ def load(data: bytes, where: str) -> Any:
         return json.loads(data)
     except ValueError:
         raise IntegrityError(f"{where} is damaged: it is not JSON") from None
+
+
+def parse(data: bytes, where: str, build: Callable[[Any], _T]) -> _T:
+    """What `build` makes of the value in `data`. Raises IntegrityError when it is not JSON, or not of that shape."""
+    value = load(data, where)
+    try:
+        return build(value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"{where} is damaged: {type(error).__name__} {error}") from None
 
 
 def digest(value: Any) -> str:

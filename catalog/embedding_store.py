@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from catalog import canonical_json, storage
 from catalog.errors import ConflictError, UsageError
@@ -32,12 +32,14 @@ def read_settings(store: str) -> StoreSettings | None:
     """The settings of a store, or None where there is no store yet."""
     url = storage.join(store, "store.json")
     try:
-        value = canonical_json.load(storage.read_bytes(url), url)
+        data = storage.read_bytes(url)
     except FileNotFoundError:
         return None
-    if value.pop("schema_version", None) != SCHEMA_VERSION:
-        raise UsageError(f"{url} was written by another schema version; this version reads {SCHEMA_VERSION}")
-    return StoreSettings(**value)
+    version = canonical_json.parse(data, url, lambda value: value["schema_version"])
+    if version != SCHEMA_VERSION:
+        raise UsageError(f"{url} has schema version {version}; this version reads {SCHEMA_VERSION}")
+    names = [field.name for field in fields(StoreSettings)]
+    return canonical_json.parse(data, url, lambda value: StoreSettings(**{name: value[name] for name in names}))
 
 
 def create_or_check(store: str, wanted: StoreSettings) -> StoreSettings:

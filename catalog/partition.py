@@ -12,6 +12,7 @@ from catalog.errors import UsageError
 _FEWEST = 16  # A few per worker on a laptop, and a kill loses at most a sixteenth of a small job.
 _ITEMS_WHEN_SMALL = 4_096  # Up to about four million items: many small partitions, so that workers stay busy.
 _MANY = 1_024
+_MOST = 1 << 20
 _ITEMS_AT_MOST = 32_768  # Beyond: fewer, larger files.
 
 
@@ -40,6 +41,6 @@ def default_partitions(rows: int) -> int:
 
 def check_partitions(partitions: int) -> int:
     """`partitions` if it is a power of two. Raises UsageError."""
-    if partitions < 1 or partitions & (partitions - 1):
-        raise UsageError(f"--partitions {partitions} is not a power of two, such as {default_partitions(1)}")
+    if not 1 <= partitions <= _MOST or partitions & (partitions - 1):
+        raise UsageError(f"--partitions {partitions} is not a power of two from 1 to {_MOST:,}")
     return partitions

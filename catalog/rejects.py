@@ -73,7 +73,7 @@ def encode_rejects(rejects: Sequence[Reject]) -> bytes:
             "detail": reject.detail,
             "origin": reject.origin,
         }
-        for reject in sorted(rejects, key=lambda r: (r.item_id, r.origin, r.reason))
+        for reject in sorted(rejects, key=lambda r: (r.item_id, r.origin, r.reason, r.image_uri or "", r.detail or ""))
     ]
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), sink, compression="zstd")

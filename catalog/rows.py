@@ -40,6 +40,7 @@ class RowReader:
 
     Attributes:
         url: the file.
+        label: what the file is called in a row's origin.
         roles: the file's columns by role.
         images_root: absolute folder or URL that relative image locations are below.
         template: `--image-template`, or None where the image column holds the location itself.
@@ -47,6 +48,7 @@ class RowReader:
     """
 
     url: str
+    label: str
     roles: ColumnRoles
     images_root: str
     template: str | None
@@ -93,7 +95,7 @@ class RowReader:
         return pa.concat_batches([good, pa.RecordBatch.from_pylist(bad, schema)])
 
     def _origin(self, row: int) -> str:
-        return f"{storage.name_of(self.url)} row {row}"
+        return f"{self.label} row {row}"
 
     def _metadata(self, table: pa.Table) -> pa.StructArray:
         arrays, parquet = [], is_parquet(self.url)
@@ -111,8 +113,9 @@ class RowReader:
         if place is None:
             return None, Reason.NO_IMAGE
         if storage.is_url(place):
-            allowed = storage.is_known_scheme(place) and storage.scheme_of(place) not in ("http", "https")
-            return (place, None) if allowed else (storage.redact(place), Reason.SCHEME_NOT_ALLOWED)
+            return (
+                (place, None) if storage.may_hold_images(place) else (storage.redact(place), Reason.SCHEME_NOT_ALLOWED)
+            )
         if place.startswith("/"):
             return posixpath.normpath(place), None
         path = posixpath.normpath(place)

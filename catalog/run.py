@@ -94,7 +94,7 @@ class Run:
         """The committed result of a partition, None while there is none."""
         url = self._commit_url(partition)
         try:
-            return PartitionResult.from_json(canonical_json.load(storage.read_bytes(url), url))
+            return canonical_json.parse(storage.read_bytes(url), url, PartitionResult.from_json)
         except FileNotFoundError:
             return None
 

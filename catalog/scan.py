@@ -40,6 +40,8 @@ def scan(folder: str, output: str) -> ScanSummary:
     names = sorted(name for name in found if name.lower().endswith(IMAGE_ENDINGS))
     if not names:
         raise UsageError(f"{folder} has no pictures below it; expected a folder with .jpg, .png, ... files")
+    if unreadable := [name for name in names if not name.isprintable()]:
+        raise UsageError(f"{folder}: the file name {unreadable[0]!r} is not printable UTF-8; rename it")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["item_id", "image", "category"])

@@ -153,15 +153,15 @@ def read_snapshot(store: str, sequence: int) -> Snapshot:
     """Snapshot `sequence`. Raises UsageError when there is none, or it is of a newer schema."""
     url = snapshot_url(store, sequence)
     try:
-        value = canonical_json.load(storage.read_bytes(url), url)
+        data = storage.read_bytes(url)
     except FileNotFoundError:
         raise UsageError(f"{store} has no snapshot {sequence}; it has: {_listed(list_snapshots(store))}") from None
-    if value.get("schema_version") != SCHEMA_VERSION:
+    version = canonical_json.parse(data, url, lambda value: value["schema_version"])
+    if version != SCHEMA_VERSION:
         raise UsageError(
-            f"{url} has schema version {value.get('schema_version')}; this version reads {SCHEMA_VERSION}: upgrade "
-            "catalog-indexer"
+            f"{url} has schema version {version}; this version reads {SCHEMA_VERSION}: upgrade catalog-indexer"
         )
-    return Snapshot.from_json(value)
+    return canonical_json.parse(data, url, Snapshot.from_json)
 
 
 def list_snapshots(store: str) -> list[int]:

@@ -77,6 +77,7 @@ def open_catalog(source: CatalogSource) -> Catalog:
         if is_parquet(url):
             rows += parquet_rows(url)
             schema = parquet_schema(url)
+            _check_role_types(schema, roles, url)
             for name in roles.metadata:
                 types[name] = _agree(name, types.get(name), schema.field(name).type, url)
         else:
@@ -87,8 +88,18 @@ def open_catalog(source: CatalogSource) -> Catalog:
             first_text = next(url for url in urls if not is_parquet(url) and name in roles_of[url].metadata)
             types[name] = _agree(name, types.get(name), type_of_kind(kind), first_text)
     metadata = pa.schema([pa.field(name, type_) for name, type_ in types.items()])
+    names_of_files = [storage.name_of(url) for url in urls]
+    unique = len(set(names_of_files)) == len(urls)
     readers = tuple(
-        RowReader(url, roles_of[url], root or storage.parent_of(url), source.image_template, metadata) for url in urls
+        RowReader(
+            url,
+            storage.name_of(url) if unique else storage.redact(url),
+            roles_of[url],
+            root or storage.parent_of(url),
+            source.image_template,
+            metadata,
+        )
+        for url in urls
     )
     return Catalog(readers, metadata, rows)
 
@@ -132,3 +143,14 @@ def _agree(name: str, one: pa.DataType | None, other: pa.DataType, url: str) -> 
             f"column {name!r} is {one} in one catalog file and {other} in {storage.redact(url)}; give it one type"
         ) from None
     return merged.field(0).type
+
+
+def _check_role_types(schema: pa.Schema, roles: ColumnRoles, url: str) -> None:
+    """Raises UsageError when an id or a location is of a type that is neither text nor a whole number."""
+    for name in {roles.item_id, roles.image, roles.product_id} - {None}:
+        kind = schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+            raise UsageError(
+                f"{storage.redact(url)}: column {name!r} is {kind}; ids and image locations must be text "
+                "or whole numbers"
+            )

@@ -1,17 +1,20 @@
 """Reads the tables a catalog comes in - CSV, TSV (gzip too), Parquet - as blocks of rows, in bounded memory.
 
-Rows are numbered as a spreadsheet shows them: the header is row 1, the first item row 2; Parquet has no header, its
-first row is row 1. Not for: what the columns mean.
+Rows are numbered as a spreadsheet shows them: the header is row 1, the first item row 2; blank lines are not counted.
+Parquet has no header, its first row is row 1. Not for: what the columns mean.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -20,6 +23,7 @@ from catalog.errors import UsageError
 
 _BLOCK_BYTES = 16 << 20  # One CSV row must fit in a block; long descriptions do, many times over.
 _BLOCK_ROWS = 65_536
+_HEADER_BYTES = 1 << 20
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt")
 
@@ -73,9 +77,23 @@ def read_blocks(url: str) -> Iterator[Block]:
 def parquet_schema(url: str) -> pa.Schema:
     """The Arrow schema of a Parquet file, dictionary-encoded columns as their values."""
     schema = _open_parquet(url).schema_arrow
-    return pa.schema(
-        [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in schema], schema.metadata
-    )
+    carried = pa.schema([field.with_type(_carried_type(field.type)) for field in schema])
+    try:
+        schema.remove_metadata().empty_table().cast(carried)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise UsageError(f"{storage.redact(url)} has a column whose type cannot be carried: {error}") from None
+    return carried
+
+
+def _carried_type(type_: pa.DataType) -> pa.DataType:
+    """What a Parquet column becomes: dictionaries their values, nanoseconds, which Python has not, microseconds."""
+    if pa.types.is_dictionary(type_):
+        return _carried_type(type_.value_type)
+    if pa.types.is_timestamp(type_) and type_.unit == "ns":
+        return pa.timestamp("us", type_.tz)
+    if pa.types.is_list(type_):
+        return pa.list_(_carried_type(type_.value_type))
+    return type_
 
 
 def parquet_rows(url: str) -> int:
@@ -94,7 +112,7 @@ def _read_parquet(url: str) -> Iterator[Block]:
     schema = parquet_schema(url)
     first = 1
     for batch in _open_parquet(url).iter_batches(batch_size=_BLOCK_ROWS):
-        yield Block(pa.Table.from_batches([batch]).cast(schema), np.arange(first, first + batch.num_rows))
+        yield Block(pa.Table.from_batches([batch]).cast(schema, safe=False), np.arange(first, first + batch.num_rows))
         first += batch.num_rows
 
 
@@ -104,26 +122,48 @@ class _CsvFile:
     def __init__(self, url: str) -> None:
         self._url = url
         self._unparsed: list[UnparsedRow] = []
+        self._only_header = False
         self._delimiter, self.names = self._header()
 
     def _header(self) -> tuple[str, list[str]]:
-        stream = _text_stream(self._url)
         try:
-            line = stream.read(1 << 20).splitlines()[:1]
+            beginning = _text_stream(self._url).read(_HEADER_BYTES)
+            lines = beginning.decode("utf-8-sig", errors="strict" if len(beginning) < _HEADER_BYTES else "ignore")
         except OSError as error:
             raise UsageError(f"{storage.redact(self._url)} cannot be read: {error}") from None
-        if not line or not line[0].strip():
+        except UnicodeDecodeError as error:
+            raise UsageError(self._not_utf8(beginning[: error.start].count(b"\n") + 1)) from None
+        first, *rest = lines.splitlines() or [""]
+        if not first.strip():
             raise UsageError(f"{storage.redact(self._url)} is empty; expected a header row with column names")
-        tabs = self._url.lower().removesuffix(".gz").endswith((".tsv", ".tab")) or (
-            b"\t" in line[0] and b"," not in line[0]
-        )
-        self._delimiter = "\t" if tabs else ","
-        try:
-            return self._delimiter, list(self._reader({}).schema.names)
-        except pa.ArrowInvalid as error:
-            raise UsageError(f"{storage.redact(self._url)} is not readable as a table: {error}") from None
+        self._only_header = not any(line.strip() for line in rest) and len(beginning) < _HEADER_BYTES
+        delimiter = _delimiter_of(self._url, first)
+        return delimiter, next(csv.reader([first], delimiter=delimiter))
 
-    def _reader(self, types: dict[str, pa.DataType]) -> pa.csv.CSVStreamingReader:
+    def blocks(self) -> Iterator[Block]:
+        """The rows in order. Raises UsageError, at the latest when the last block was read."""
+        if self._only_header:
+            return
+        self._unparsed = []
+        taken, number, broken_lines = 0, 2, False
+        try:
+            for batch in self._reader():
+                rows = self._row_numbers(batch.num_rows, number)
+                number = int(rows[-1]) + 1 if len(rows) else number
+                fresh, taken = self._unparsed[taken:], len(self._unparsed)
+                broken_lines = broken_lines or any(
+                    pc.any(pc.match_substring(column, "\n")).as_py() for column in batch.columns
+                )
+                yield Block(pa.Table.from_batches([batch]), rows, fresh)
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            raise UsageError(self._explain(error, number)) from None
+        if fresh := self._unparsed[taken:]:
+            nothing = pa.table({name: pa.array([], pa.string()) for name in self.names})
+            yield Block(nothing, np.empty(0, np.int64), fresh)
+        if broken_lines:
+            self._check_quotes()
+
+    def _reader(self) -> pa.csv.CSVStreamingReader:
         return pa.csv.open_csv(
             _text_stream(self._url),
             # One thread, so that rows that do not parse come with their numbers.
@@ -131,7 +171,9 @@ class _CsvFile:
             parse_options=pa.csv.ParseOptions(
                 delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=self._note_unparsed
             ),
-            convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
+            convert_options=pa.csv.ConvertOptions(
+                column_types={name: pa.string() for name in self.names}, strings_can_be_null=False
+            ),
         )
 
     def _note_unparsed(self, row: Any) -> str:
@@ -140,31 +182,66 @@ class _CsvFile:
         )
         return "skip"
 
-    def blocks(self) -> Iterator[Block]:
-        self._unparsed = []
-        taken, number = 0, 2
+    def _row_numbers(self, count: int, first: int) -> np.ndarray:
+        """int64 [count]: the numbers from `first` on that no unparsed row has."""
+        unparsed = {bad.row for bad in self._unparsed}
+        rows, number = np.empty(count, np.int64), first
+        for i in range(count):
+            while number in unparsed:
+                number += 1
+            rows[i] = number
+            number += 1
+        return rows
+
+    def _check_quotes(self) -> None:
+        """Reads the file once more, strictly. A quote that is never closed makes one cell of all the rows after it, up
+        to the next quote or the end, and no reader can tell that from a long text except by what follows the quote."""
+        number = 1
+        text = io.TextIOWrapper(io.BufferedReader(_RawStream(_text_stream(self._url))), "utf-8-sig", newline="")
+        limit = csv.field_size_limit(_BLOCK_BYTES)
         try:
-            for batch in self._reader({name: pa.string() for name in self.names}):
-                unparsed = {bad.row for bad in self._unparsed}
-                rows = np.empty(batch.num_rows, np.int64)
-                for i in range(batch.num_rows):
-                    while number in unparsed:
-                        number += 1
-                    rows[i] = number
-                    number += 1
-                fresh, taken = self._unparsed[taken:], len(self._unparsed)
-                yield Block(pa.Table.from_batches([batch]), rows, fresh)
-        except pa.ArrowInvalid as error:
-            raise UsageError(self._explain(error, number)) from None
-        if fresh := self._unparsed[taken:]:
-            nothing = pa.table({name: pa.array([], pa.string()) for name in self.names})
-            yield Block(nothing, np.empty(0, np.int64), fresh)
+            for row in csv.reader(text, delimiter=self._delimiter, strict=True):
+                number += bool(row)
+        except csv.Error as error:
+            raise UsageError(
+                f"{storage.redact(self._url)}, row {number}: a quote is not closed, or text follows a closing quote "
+                f"({error}); rows would be lost in it"
+            ) from None
+        finally:
+            csv.field_size_limit(limit)
+
+    def _not_utf8(self, row: int) -> str:
+        return (
+            f"{storage.redact(self._url)}, at or after row {row}, is not UTF-8 text; convert it first, for example: "
+            "iconv -f latin1 -t utf-8"
+        )
 
     def _explain(self, error: Exception, row: int) -> str:
-        place = f"{storage.redact(self._url)}, at or after row {row},"
-        if "UTF8" in str(error):
-            return f"{place} is not UTF-8 text; convert it first, for example: iconv -f latin1 -t utf-8"
-        return f"{place} is not readable as a table: {error}"
+        if "UTF8" in str(error) or isinstance(error, UnicodeDecodeError):
+            return self._not_utf8(row)
+        return f"{storage.redact(self._url)}, at or after row {row}, is not readable as a table: {error}"
+
+
+class _RawStream(io.RawIOBase):
+    """An Arrow stream as Python's own kind, which `io.TextIOWrapper` needs."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _delimiter_of(url: str, header: str) -> str:
+    """A tab by the file's name; otherwise the first of comma, tab and semicolon that the header has."""
+    if url.lower().removesuffix(".gz").endswith((".tsv", ".tab")):
+        return "\t"
+    return next((mark for mark in (",", "\t", ";") if mark in header), ",")
 
 
 def _text_stream(url: str) -> Any:

@@ -46,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
     opened = CatalogIndex.open(artifacts, "demo")
     rows = []
     for item_id in QUERIES:
-        matches = opened.search(opened.vector_of(item_id), NEIGHBOURS + 1)
-        found = [match for match in matches if match.item_id != item_id][:NEIGHBOURS]
+        found = opened.search_item(item_id, NEIGHBOURS + 1)[1:]
         say(f"5. search  {item_id}: " + ", ".join(f"{m.item_id} {m.score:.3f}" for m in found[:3]))
         rows.append((query_tile(pictures, item_id), [neighbour_tile(pictures, m.item_id, m.score) for m in found]))
     root = f"{output.resolve()}/artifacts/demo"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from commands.output import add_json_flag, print_json, say
+from commands.output import add_json_flag, at_least, print_json, say
 from commands.progress import ProgressReport
 
 HELP = "encode the images of a catalog into embedding Parquet files"
@@ -35,14 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--item-id-column", metavar="C", help="default: item_id, id, ... or else the image column")
     parser.add_argument("--image-column", metavar="C", help="default: image, image_uri, path, ...")
     parser.add_argument("--product-id-column", metavar="C", help="default: product_id, sku, ... if there is one")
-    parser.add_argument("--partitions", type=int, metavar="N", help="of a new store, a power of two (default: by rows)")
-    parser.add_argument("--vector-type", choices=["float16", "float32"], help="of a new store (default: float16)")
-    parser.add_argument("--max-bytes", type=int, default=64 << 20, metavar="N", help="per image file (default: 64 MiB)")
     parser.add_argument(
-        "--max-pixels", type=int, default=64_000_000, metavar="N", help="per image (default: 64 million)"
+        "--partitions", type=at_least(1), metavar="N", help="of a new store, a power of two (default: by rows)"
+    )
+    parser.add_argument("--vector-type", choices=["float16", "float32"], help="of a new store (default: float16)")
+    parser.add_argument(
+        "--max-bytes", type=at_least(1), default=64 << 20, metavar="N", help="per image file (default: 64 MiB)"
     )
     parser.add_argument(
-        "--fail-on-rejects", type=int, metavar="N", help="exit 1 when more than N rows were rejected, all being written"
+        "--max-pixels", type=at_least(1), default=64_000_000, metavar="N", help="per image (default: 64 million)"
+    )
+    parser.add_argument(
+        "--fail-on-rejects",
+        type=at_least(0),
+        metavar="N",
+        help="exit 1 when more than N rows were rejected, all being written",
     )
     add_json_flag(parser)
 

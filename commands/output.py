@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
     """Gives a command `--json`."""
     parser.add_argument("--json", action="store_true", help="print one machine-readable object as the last line")
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number not below `smallest`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is less than {smallest}")
+        return value
+
+    return parse
 
 
 def say(line: str) -> None:
@@ -20,7 +37,16 @@ def say(line: str) -> None:
 
 def print_json(value: Any) -> None:
     """The machine-readable summary, on one line."""
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    print(json.dumps(_plain(value), ensure_ascii=False, default=str, allow_nan=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """The value without NaN and infinity, which JSON has not: they become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""What `search` asks with, as one vector."""
+"""What `search` asks with, and what it finds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import numpy as np
 
 from catalog import storage
 from catalog.errors import UsageError
-from index_builder.catalog_index import CatalogIndex
+from index_builder.catalog_index import CatalogIndex, Match
 
 
-def query_vector(args: argparse.Namespace, index: CatalogIndex) -> np.ndarray:
-    """float32 [d] from `--item`, `--image` or `--vector`. Raises UsageError."""
-    if args.k < 1:
-        raise UsageError(f"-k {args.k}: expected at least 1")
+def find_matches(args: argparse.Namespace, index: CatalogIndex) -> list[Match]:
+    """Answers `--item`, `--image` or `--vector`. Raises UsageError."""
     if args.item is not None:
-        return index.vector_of(args.item)
-    return _from_file(args.vector) if args.vector is not None else _from_image(args.image, args.encoder, index)
+        return index.search_item(args.item, args.k)
+    vector = _from_file(args.vector) if args.vector is not None else _from_image(args.image, args.encoder, index)
+    return index.search(vector, args.k)
 
 
 def _from_file(path: str) -> np.ndarray:
@@ -26,7 +25,9 @@ def _from_file(path: str) -> np.ndarray:
             vector = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UsageError(f"--vector {path}: there is no such file") from None
-    except ValueError:
+    except (ValueError, OSError, EOFError):
+        vector = None
+    if not isinstance(vector, np.ndarray):
         raise UsageError(f"--vector {path} is not a NumPy .npy file of numbers") from None
     if vector.ndim == 2 and len(vector) == 1:
         vector = vector[0]

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from commands.artifact_flags import add_artifact_flags, add_version_flags
-from commands.output import add_json_flag, print_json, print_table
+from commands.output import add_json_flag, at_least, print_json, print_table
 
 HELP = "find the items nearest to an item, an image or a vector"
 
@@ -17,18 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     query.add_argument("--item", metavar="ID", help="an item of the index")
     query.add_argument("--image", metavar="FILE", help="an image, encoded by the index's own encoder")
     query.add_argument("--vector", metavar="F.npy", help="a NumPy file with one vector, [d] or [1, d]")
-    parser.add_argument("-k", type=int, default=10, help="how many (default: %(default)s)")
+    parser.add_argument("-k", type=at_least(1), default=10, help="how many (default: %(default)s)")
     parser.add_argument("--encoder", metavar="SPEC", help="where the encoder is now, for --image, if it was moved")
     add_version_flags(parser)
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from commands.query import query_vector
+    from commands.query import find_matches
     from index_builder.catalog_index import CatalogIndex
 
     index = CatalogIndex.open(args.artifacts, args.name, args.channel, args.version)
-    matches = index.search(query_vector(args, index), args.k)
+    matches = find_matches(args, index)
     if args.json:
         results = [asdict(match) for match in matches]
         print_json({"version": index.manifest.version, "results": results})

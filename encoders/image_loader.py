@@ -86,7 +86,9 @@ class ImageLoader:
         try:
             version = storage.version_of(uri)
             data = storage.read_bytes(uri, self._limits.max_bytes + 1)
-        except (OSError, TimeoutError) as error:
+        except ValueError as error:  # A location that is none, such as one with a NUL in it.
+            return LoadFailure(Reason.UNREADABLE, f"the location is not valid: {error}")
+        except OSError as error:
             return _read_failure(error)
         try:
             return self._prepare(data, version)

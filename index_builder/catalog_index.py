@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from catalog.manifest import (
     version_folder,
 )
 from index_builder.items import Items
-from index_builder.measures import score_and_distance
+from index_builder.measures import prepare, score_and_distance, similarity
 from index_builder.searcher import OperatingPoint, Searcher
 from index_builder.vector_file import open_vectors
 
@@ -144,15 +145,31 @@ class CatalogIndex:
         if not np.isfinite(vector).all():
             raise UsageError("the vector has a value that is not a finite number")
         rows, values = self._searcher.search(vector[None], k, point or self.default)
-        matches: list[Match] = []
-        for row, value in zip(rows[0].tolist(), values[0].tolist(), strict=True):
-            if row < 0:
-                break
+        return self._matches([pair for pair in zip(rows[0].tolist(), values[0].tolist(), strict=True) if pair[0] >= 0])
+
+    def search_item(self, item_id: str, k: int = 10, point: OperatingPoint | None = None) -> list[Match]:
+        """The nearest items of an item, itself first, also where others are its exact copies.
+
+        Raises:
+            UsageError: no such item, or the version keeps codes only.
+        """
+        vector = self.vector_of(item_id)
+        own = self._items.row_of(item_id)
+        assert own is not None
+        asked = prepare(vector[None], self.manifest.metric)[0]
+        rows, values = self._searcher.search(vector[None], k, point or self.default)
+        others = [pair for pair in zip(rows[0].tolist(), values[0].tolist(), strict=True) if pair[0] not in (own, -1)]
+        itself = float(similarity(asked, asked[None], self.manifest.metric)[0])
+        return self._matches([(own, itself), *others][:k])
+
+    def _matches(self, found: Sequence[tuple[int, float]]) -> list[Match]:
+        matches = []
+        for rank, (row, value) in enumerate(found, start=1):
             score, distance = score_and_distance(value, self.manifest.metric)
             item = self._items.item(row)
             matches.append(
                 Match(
-                    rank=len(matches) + 1,
+                    rank=rank,
                     item_id=item["item_id"],
                     product_id=item["product_id"],
                     score=round(score, 6),

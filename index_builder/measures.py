@@ -67,6 +67,7 @@ def score_and_distance(value: float, metric: str) -> tuple[float, float]:
     distance, for l2 the root of FAISS's squares.
     """
     if metric == "cosine":
+        value = min(1.0, max(-1.0, value))  # Rounding goes past the ends.
         return value, 1.0 - value
     if metric == "dot":
         return value, -value

@@ -71,25 +71,34 @@ class Searcher:
             point: how hard to look.
 
         Returns:
-            rows int64 [q, k], -1 where there are no more; values float32 [q, k], as FAISS measures.
+            rows int64 [q, k] and values float32 [q, k], as FAISS measures; all rows where there are fewer than k.
         """
         queries = prepare(queries, self._metric)
+        k = min(k, self.rows)
         rerank = point.rerank if self._vectors is not None else 0
         candidates = min(self.rows, max(_LEAST_CANDIDATES, rerank * k) if rerank else k)
-        values, rows = self._index.search(queries, candidates, params=self._parameters(point))
+        values, rows = self._index.search(queries, candidates, params=self._parameters(point.nprobe))
+        self._fill(queries, k, candidates, point.nprobe, rows, values)
         if rerank:
             rows, values = self._rerank(queries, rows)
-        missing = max(0, k - rows.shape[1])
-        return (
-            np.pad(rows[:, :k], ((0, 0), (0, missing)), constant_values=-1),
-            np.pad(values[:, :k], ((0, 0), (0, missing))),
-        )
+        return rows[:, :k], values[:, :k]
 
-    def _parameters(self, point: OperatingPoint) -> Any:
+    def _fill(
+        self, queries: np.ndarray, k: int, candidates: int, nprobe: int, rows: np.ndarray, values: np.ndarray
+    ) -> None:
+        """Asks again, of twice as many lists each time, for the queries whose lists held fewer than `k` vectors."""
+        while self._ivf is not None and nprobe < self._ivf.nlist:
+            short = np.flatnonzero((rows[:, :k] < 0).any(axis=1))
+            if len(short) == 0:
+                return
+            nprobe *= 2
+            values[short], rows[short] = self._index.search(queries[short], candidates, params=self._parameters(nprobe))
+
+    def _parameters(self, nprobe: int) -> Any:
         if self._ivf is None:
             return None
         library = faiss()
-        inner = library.SearchParametersIVF(nprobe=max(1, min(point.nprobe, self._ivf.nlist)))
+        inner = library.SearchParametersIVF(nprobe=max(1, min(nprobe, self._ivf.nlist)))
         return library.SearchParametersPreTransform(index_params=inner)
 
     def _rerank(self, queries: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +108,7 @@ class Searcher:
             found = np.sort(rows[number][rows[number] >= 0])  # In row order: the vectors are read front to back.
             near = similarity(query, np.asarray(self._vectors[found], np.float32), self._metric)
             order = np.argsort(-near if larger_is_nearer(self._metric) else near, kind="stable")
-            rows[number] = -1
             rows[number, : len(found)] = found[order]
+            rows[number, len(found) :] = -1
             values[number, : len(found)] = near[order]
         return rows, values

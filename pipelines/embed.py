@@ -16,7 +16,7 @@ import pyarrow as pa
 from catalog import storage
 from catalog.embedding_store import StoreSettings, create_or_check, read_settings
 from catalog.encoder_info import EncoderInfo
-from catalog.errors import CatalogIndexerError, ConflictError, UsageError
+from catalog.errors import CatalogIndexerError, ConflictError, IntegrityError, UsageError
 from catalog.partition import check_partitions, default_partitions
 from catalog.rows import RowReader, row_schema, split_by_partition
 from catalog.run import PartitionResult, Run, RunPlan
@@ -93,6 +93,7 @@ def embed(
     say(f"encoder: {encoder.name}, {encoder.dimension} dimensions, fingerprint {encoder.fingerprint[:12]}")
     settings = _store_settings(config, output, encoder, catalog.rows)
     parent = latest_snapshot(output)
+    _check_parent(parent, settings, catalog.rows, output)
     plan = RunPlan(
         catalog=catalog.identity(),
         fingerprint=encoder.fingerprint,
@@ -147,9 +148,27 @@ def _store_settings(config: EmbedConfig, output: str, encoder: EncoderInfo, rows
         ):
             if wanted is not None and wanted != found:
                 raise UsageError(f"{flag} {wanted}: {output} was created with {found}; leave the flag out")
-    partitions = check_partitions(config.partitions) if config.partitions else default_partitions(rows)
+    partitions = default_partitions(rows) if config.partitions is None else check_partitions(config.partitions)
     settings = StoreSettings(partitions, config.vector_type or "float16", encoder.fingerprint, encoder.name)
     return create_or_check(output, settings)
+
+
+def _check_parent(parent: Snapshot | None, settings: StoreSettings, rows: int, output: str) -> None:
+    """Raises UsageError or IntegrityError when the run must not build on the newest snapshot."""
+    if parent is None:
+        return
+    found = (parent.encoder.fingerprint, parent.vector_type, parent.partitions)
+    if found != (settings.fingerprint, settings.vector_type, settings.partitions):
+        raise IntegrityError(
+            f"{output}/store.json does not belong to snapshot {parent.sequence}, which has vectors of encoder "
+            f"{parent.encoder.name} (fingerprint {parent.encoder.fingerprint[:12]}); restore it, or give "
+            "another --output"
+        )
+    if rows == 0 and parent.vectors:
+        raise UsageError(
+            f"the catalog has no rows, and {output} has {parent.vectors:,} items, which would all be removed; an empty "
+            "export is refused: give another --output if it is meant"
+        )
 
 
 def build(

@@ -242,7 +242,7 @@ def _versions_of(uris: Iterable[str]) -> Iterable[str | None]:
     def version(uri: str) -> str | None:
         try:
             return storage.version_of(uri)
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     with ThreadPoolExecutor(_STAT_THREADS) as pool:

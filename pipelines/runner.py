@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import re
 from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.runners.runner import create_runner
 
 from catalog import errors
 from catalog.errors import CatalogIndexerError, UsageError
@@ -16,18 +20,43 @@ LOCAL_RUNNER = "FnApiRunner"
 
 
 def pipeline_options(beam_arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options from the flags after `--`. Raises UsageError for a value that Beam does not take."""
+    """Beam's options from the flags after `--`. Raises UsageError for a flag, value or runner unknown to Beam."""
     options = PipelineOptions(list(beam_arguments))
+    complaint, discarded = io.StringIO(), _Discarded()
+    logger = logging.getLogger(PipelineOptions.__module__)
+    logger.addHandler(discarded)
     try:
-        runner = options.view_as(StandardOptions).runner
-        options.get_all_options()
+        with contextlib.redirect_stderr(complaint):
+            runner = options.view_as(StandardOptions).runner
+            options.get_all_options()
+        if runner is not None:
+            create_runner(runner)
     except SystemExit:
-        raise UsageError(f"Beam does not take these flags: {' '.join(beam_arguments)}") from None
+        said = complaint.getvalue().strip().splitlines()[-1:] or [""]
+        raise UsageError(f"Beam does not take these flags: {' '.join(beam_arguments)} ({said[0]})") from None
+    except (ValueError, ImportError, AttributeError):
+        raise UsageError(f"--runner={runner} is no runner of Beam, such as DataflowRunner or SparkRunner") from None
+    finally:
+        logger.removeHandler(discarded)
+    if discarded.said:
+        raise UsageError(f"Beam does not know these flags after --: {' '.join(beam_arguments)} ({discarded.said[0]})")
     if runner is None:
         options.view_as(StandardOptions).runner = LOCAL_RUNNER
     # Everything that a worker needs is in importable modules; pickling __main__ would only drag the launcher along.
     options.view_as(SetupOptions).save_main_session = False
     return options
+
+
+class _Discarded(logging.Handler):
+    """Hears Beam say which flags it throws away; a job must not run without what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "unparseable" in record.getMessage().lower():
+            self.said.append(record.getMessage())
 
 
 def run(pipeline: beam.Pipeline) -> None:

@@ -26,11 +26,11 @@ __all__ = [
     "delete_tree",
     "exists",
     "expand",
-    "is_known_scheme",
     "is_url",
     "join",
     "list_files",
     "local_copy",
+    "may_hold_images",
     "name_of",
     "open_read",
     "parent_of",
@@ -66,11 +66,15 @@ def store_for(url: str) -> Store:
     return _store(scheme_of(url))
 
 
-def is_known_scheme(url: str) -> bool:
-    """Whether there can be a store behind the URL's scheme."""
-    import fsspec
+# Disks and object stores. Web sites, code hosts and archives are no places for the images of a catalog.
+_IMAGE_SCHEMES = frozenset(
+    ("file", "gs", "s3", "s3a", "az", "abfs", "abfss", "adl", "hdfs", "webhdfs", "oss", "r2", "memory")
+)
 
-    return scheme_of(url) in ("file", "gs") or scheme_of(url) in fsspec.available_protocols()
+
+def may_hold_images(url: str) -> bool:
+    """Whether images are read from the URL's scheme."""
+    return scheme_of(url) in _IMAGE_SCHEMES
 
 
 def read_bytes(url: str, limit: int | None = None) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from catalog.errors import ConflictError
+from catalog.errors import ConflictError, UsageError
 from catalog.storage.base import Store
 from catalog.storage.locations import scheme_of
 
@@ -25,6 +25,7 @@ class GcsStore(Store):
 
     @property
     def _client(self) -> Any:
+        from google.auth.exceptions import GoogleAuthError
         from google.cloud import storage
 
         pid = os.getpid()
@@ -32,7 +33,13 @@ class GcsStore(Store):
             if os.environ.get("STORAGE_EMULATOR_HOST"):
                 self._client_of_process[pid] = storage.Client.create_anonymous_client()
             else:
-                self._client_of_process[pid] = storage.Client()
+                try:
+                    self._client_of_process[pid] = storage.Client()
+                except GoogleAuthError as error:
+                    raise UsageError(
+                        f"gs:// needs credentials: {str(error).splitlines()[0]}; run gcloud auth "
+                        "application-default login"
+                    ) from None
         return self._client_of_process[pid]
 
     def _blob(self, url: str) -> Any:

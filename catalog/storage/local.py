@@ -8,6 +8,7 @@ import glob
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,11 +72,8 @@ class LocalStore(Store):
                 os.replace(temporary, path)
 
     def list_files(self, prefix: str) -> Iterator[str]:
-        for folder, folders, names in os.walk(absolute(prefix)):
-            folders.sort()
-            for name in sorted(names):
-                if not name.startswith("."):
-                    yield os.path.join(folder, name)
+        found = (os.path.join(folder, name) for folder, _, names in os.walk(absolute(prefix)) for name in names)
+        yield from sorted(path for path in found if not os.path.basename(path).startswith("."))
 
     def expand(self, pattern: str) -> list[str]:
         path = absolute(pattern)
@@ -91,6 +89,8 @@ class LocalStore(Store):
 
     def version_of(self, url: str) -> str:
         status = os.stat(absolute(url))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{url} is not a regular file")  # A pipe would be waited for, and for ever.
         return f"{status.st_size}-{status.st_mtime_ns}"
 
     def delete_tree(self, prefix: str) -> None:

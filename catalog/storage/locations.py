@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import urlsplit, urlunsplit
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 
@@ -29,7 +28,7 @@ def local_path(place: str) -> str:
 def absolute(place: str) -> str:
     """The place independent of the working directory: local paths made absolute, URLs as they are."""
     if scheme_of(place) != "file":
-        return place.rstrip("/")
+        return f"{scheme_of(place)}://{place.split('://', 1)[1]}".rstrip("/")
     return os.path.abspath(os.path.expanduser(local_path(place)))
 
 
@@ -54,5 +53,6 @@ def redact(place: str) -> str:
     """The place without what could be a secret: user, password, query and fragment of a URL."""
     if not is_url(place):
         return place
-    parts = urlsplit(place)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    scheme, rest = place.split("://", 1)
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -155,7 +155,6 @@ def test_a_question_that_cannot_be_answered_is_refused(published: list[object], 
         (["--vector", tmp_path / "none.npy"], "there is no such file"),
         (["--image", tmp_path / "none.jpg"], "there is no such file, or it cannot be read"),
         (["--image", tmp_path / "page.jpg"], "unsupported_format"),
-        (["--item", "item-0001", "-k", 0], "-k 0: expected at least 1"),
         (["--item", "item-0001", "--channel", "canary"], "has no channel 'canary'; its channels are: prod"),
         (["--item", "item-0001", "--version", "v9"], "has no version 'v9'; its versions are: 000001-"),
     ):

@@ -67,12 +67,22 @@ def test_re_ranking_never_lowers_recall(ivf: tuple[str, np.ndarray, Searcher]) -
     assert ranked > plain
 
 
-def test_asking_for_more_than_there_is_pads_with_minus_one(tmp_path: Path) -> None:
+def test_asking_for_more_than_there_is_gives_all_there_is(tmp_path: Path) -> None:
     write_flat_index(tmp_path / "i", clustered(3, 4), faiss.METRIC_L2)
-    rows, values = Searcher(tmp_path / "i", None, "l2").search(clustered(2, 4), 5, OperatingPoint(0, 0))
-    assert rows.shape == values.shape == (2, 5)
-    assert (rows[:, 3:] == -1).all()
-    assert sorted(rows[0, :3].tolist()) == [0, 1, 2]
+    rows, values = Searcher(tmp_path / "i", None, "l2").search(clustered(2, 4), 1_000_000_000, OperatingPoint(0, 0))
+    assert rows.shape == values.shape == (2, 3)
+    assert sorted(rows[0].tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rerank", [0, 4])
+def test_lists_that_hold_too_few_vectors_are_not_the_end_of_a_search(
+    ivf: tuple[str, np.ndarray, Searcher], rerank: int
+) -> None:
+    _, vectors, searcher = ivf
+    rows, _ = searcher.search(vectors[:10], 2_500, OperatingPoint(1, rerank))
+    assert rows.shape == (10, 2_500)
+    assert (rows >= 0).all()
+    assert all(len(set(found.tolist())) == 2_500 for found in rows)
 
 
 def test_recall_is_the_share_of_the_exact_neighbours_found() -> None:

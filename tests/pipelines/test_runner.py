@@ -16,8 +16,15 @@ def test_the_local_runner_is_the_default_and_flags_go_to_beam() -> None:
 
 
 def test_a_value_that_beam_does_not_take_is_refused() -> None:
-    with pytest.raises(UsageError, match="Beam does not take these flags: --direct_num_workers=many"):
+    with pytest.raises(UsageError, match=r"Beam does not take these flags: --direct_num_workers=many \(.*invalid int"):
         pipeline_options(["--direct_num_workers=many"])
+    with pytest.raises(UsageError, match="--runner=Nope is no runner of Beam"):
+        pipeline_options(["--runner=Nope"])
+
+
+def test_a_flag_that_beam_would_throw_away_is_refused() -> None:
+    with pytest.raises(UsageError, match="Beam does not know these flags after --: --runnr=SparkRunner"):
+        pipeline_options(["--runnr=SparkRunner"])
 
 
 def _fail(element: int) -> None:
