@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.embedding_store import StoreSettings, create_or_check
+from catalog.embedding_store import StoreSettings, create_or_check, read_settings
 from catalog.encoder_info import EncoderInfo
 from catalog.errors import ConflictError, IntegrityError, UsageError
 from catalog.run import PartitionResult, Run, RunPlan
@@ -92,3 +92,19 @@ def test_a_store_belongs_to_one_encoder(tmp_path: Path) -> None:
     assert create_or_check(str(tmp_path), replace(settings, partitions=64)) == settings
     with pytest.raises(UsageError, match=r"holds vectors of encoder tiny .*give another --output"):
         create_or_check(str(tmp_path), replace(settings, fingerprint="e" * 64, encoder="other"))
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", '{"schema_version": 1}', '{"schema_version": 1, "partitions": 16}'])
+def test_json_of_another_shape_is_damage_and_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "000001.json").write_text(text)
+    (tmp_path / "store.json").write_text(text)
+    (tmp_path / "runs" / "r" / "commits").mkdir(parents=True)
+    (tmp_path / "runs" / "r" / "commits" / "00003.json").write_text(text)
+    for read, name in (
+        (lambda: read_snapshot(str(tmp_path), 1), "000001.json"),
+        (lambda: read_settings(str(tmp_path)), "store.json"),
+        (lambda: Run(str(tmp_path), "r").read_commit(3), "00003.json"),
+    ):
+        with pytest.raises(IntegrityError, match=f"{name} is damaged"):
+            read()

@@ -69,6 +69,8 @@ def test_parquet_values_are_not_reinterpreted(tmp_path: Path) -> None:
         ("a/../../b.jpg", "outside_root"),
         ("https://host/a.jpg", "scheme_not_allowed"),
         ("nosuch://host/a.jpg", "scheme_not_allowed"),
+        ("https://[host/a.jpg", "scheme_not_allowed"),
+        ("github://host/a.jpg", "scheme_not_allowed"),
         ("a/../b.jpg", None),
         ("gs://bucket/a.jpg", None),
     ],
@@ -109,3 +111,18 @@ def test_splitting_by_partition_loses_and_doubles_nothing(tmp_path: Path) -> Non
     origins = [row["origin"] for part in parts.values() for row in part.to_pylist()]
     assert sorted(origins) == sorted(batch.column("origin").to_pylist())
     assert set(parts) <= set(range(8))
+
+
+def test_an_id_of_a_type_that_is_no_id_is_refused(tmp_path: Path) -> None:
+    for values in ([[1]], [b"\xff"], [1.5]):
+        pq.write_table(pa.table({"id": values, "image": ["a.jpg"]}), tmp_path / "c.parquet")
+        with pytest.raises(UsageError, match=r"c\.parquet: column 'id' is .*must be text or whole numbers"):
+            open_catalog(CatalogSource((str(tmp_path / "c.parquet"),)))
+
+
+def test_files_of_one_name_are_told_apart_in_the_origin(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "c.csv").write_text(f"id,image\n{folder},1.jpg\n")
+    rows = all_rows(CatalogSource((str(tmp_path / "*" / "c.csv"),)))
+    assert [row["origin"] for row in rows] == [f"{tmp_path}/{folder}/c.csv row 2" for folder in ("a", "b")]

@@ -96,3 +96,53 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"photo\.jpg is no catalog file: expected \.csv"):
         check_readable("photo.jpg")
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['2,"oops', '2,"oops and "more" text', '2,"a"b'],
+    ids=["to the end of the file", "to a later quote", "and text after the quote"],
+)
+def test_a_quote_that_is_not_closed_is_named_and_swallows_no_rows(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["id,text", '1,"fine\nand broken"', row, "3,c", '4,"d"', "5,e"]) + "\n")
+    with pytest.raises(UsageError, match=r"a\.csv, row [34]: a quote is not closed, or text follows a closing quote"):
+        rows_of(path)
+
+
+def test_long_texts_with_line_breaks_are_no_unclosed_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    text = "line\n" * 20_000 + 'with ""quotes"", commas and a last line'
+    path.write_bytes(gzip.compress(f'id,text\n1,"{text}"\n2,"b\nc"\n'.encode()))
+    assert [row["id"] for row in rows_of(path)] == ["1", "2"]
+
+
+def test_semicolons_and_a_header_alone_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id;image\n1;a,b.jpg\n")
+    assert rows_of(tmp_path / "a.csv") == [{"id": "1", "image": "a,b.jpg"}]
+    for text in ("id,image", "id,image\n", "id,image\n\n"):
+        (tmp_path / "b.csv").write_text(text)
+        assert column_names(str(tmp_path / "b.csv")) == ["id", "image"]
+        assert rows_of(tmp_path / "b.csv") == []
+
+
+def test_utf16_is_refused_with_the_conversion_to_run(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("id,image\n1,a.jpg\n".encode("utf-16"))
+    with pytest.raises(UsageError, match=r"a\.csv.*not UTF-8"):
+        column_names(str(tmp_path / "a.csv"))
+
+
+def test_parquet_nanoseconds_become_microseconds_and_nested_dictionaries_values(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "at": pa.array([1_700_000_000_123_456_789], pa.timestamp("ns")),
+            "tags": pa.array([["x"]], pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    try:
+        block = next(read_blocks(str(tmp_path / "a.parquet")))
+    except UsageError as refused:  # A pyarrow that cannot unwrap the list says so before the job.
+        assert "type cannot be carried" in str(refused)
+    else:
+        assert block.table.schema.field("at").type == pa.timestamp("us")

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 
 from commands.main import COMMANDS
@@ -145,6 +148,8 @@ def test_search_by_item_image_and_vector_agree(published: list[object], tmp_path
 def test_a_question_that_cannot_be_answered_is_refused(published: list[object], tmp_path: Path, cli: Cli) -> None:
     np.save(tmp_path / "long.npy", np.zeros(300))
     np.save(tmp_path / "nan.npy", np.full(256, np.nan))
+    np.savez(tmp_path / "many.npz", a=np.zeros(256))
+    (tmp_path / "empty.npy").write_bytes(b"")
     (tmp_path / "text.npy").write_text("hello")
     (tmp_path / "page.jpg").write_text("<html>")
     for flags, message in (
@@ -153,6 +158,9 @@ def test_a_question_that_cannot_be_answered_is_refused(published: list[object], 
         (["--vector", tmp_path / "nan.npy"], "the vector has a value that is not a finite number"),
         (["--vector", tmp_path / "text.npy"], "is not a NumPy .npy file of numbers"),
         (["--vector", tmp_path / "none.npy"], "there is no such file"),
+        (["--vector", tmp_path / "many.npz"], "is not a NumPy .npy file of numbers"),
+        (["--vector", tmp_path / "empty.npy"], "is not a NumPy .npy file of numbers"),
+        (["--vector", tmp_path], "is not a NumPy .npy file of numbers"),
         (["--image", tmp_path / "none.jpg"], "there is no such file, or it cannot be read"),
         (["--image", tmp_path / "page.jpg"], "unsupported_format"),
         (["--item", "item-0001", "--channel", "canary"], "has no channel 'canary'; its channels are: prod"),
@@ -202,3 +210,27 @@ def test_scan_makes_a_catalog_that_embed_reads(tmp_path: Path, cli: Cli) -> None
     done = cli("scan", tmp_path / "shop", "--output", tmp_path / "c.csv", "--json")
     assert (done.json["items"], done.json["categories"]) == (2, 2)
     assert cli("embed", "--catalog", tmp_path / "c.csv", "--output", tmp_path / "e", "--json").json["embedded"] == 2
+
+
+def test_numbers_that_make_no_sense_are_wrong_usage(cli: Cli, tmp_path: Path) -> None:
+    flags = ["embed", "--catalog", "c.csv", "--output", tmp_path / "e"]
+    for flag, value in (("--partitions", 0), ("--max-bytes", -5), ("--max-pixels", 0), ("--fail-on-rejects", -1)):
+        refused = cli(*flags, f"{flag}={value}")
+        assert refused.code == 2
+        assert f"argument {flag}: {value} is less than" in refused.err
+    refused = cli("search", "--artifacts", tmp_path, "--name", "x", "--item", "y", "-k", "0")
+    assert (refused.code, "argument -k: 0 is less than 1" in refused.err) == (2, True)
+
+
+def test_json_has_null_where_metadata_has_nan(make_catalog: Callable[..., Catalog], tmp_path: Path, cli: Cli) -> None:
+    catalog = make_catalog(3)
+    table = pyarrow.csv.read_csv(catalog.csv)
+    pq.write_table(
+        table.set_column(3, "price", pa.array([float("nan"), 1.5, 2.5])), catalog.csv.with_suffix(".parquet")
+    )
+    cli("embed", "--catalog", catalog.csv.with_suffix(".parquet"), "--output", tmp_path / "e")
+    artifact = ("--artifacts", tmp_path / "a", "--name", "shop")
+    cli("index", "--embeddings", tmp_path / "e", *artifact)
+    found = cli("search", *artifact, "--item", "item-0000", "--json")
+    assert found.json["results"][0]["metadata"]["price"] is None
+    assert "NaN" not in found.out

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from catalog import storage
 from catalog.embedding_file import read_file, vectors_of
-from catalog.errors import CatalogIndexerError, ConflictError, UsageError
+from catalog.errors import CatalogIndexerError, ConflictError, IntegrityError, UsageError
 from catalog.partition import partitions_of
 from catalog.rejects import read_rejects
 from catalog.snapshot import latest_snapshot
@@ -246,3 +248,57 @@ def test_float32_vectors_are_stored_as_the_encoder_gave_them(make_catalog: MakeC
     vectors = vectors_of(table["embedding"], 256)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_one_cell_that_is_no_location_is_one_reject(make_catalog: MakeCatalog, tmp_path: Path) -> None:
+    catalog = make_catalog(4)
+    os.mkfifo(catalog.csv.parent / "pipe.jpg")
+    (catalog.csv.parent / "folder.jpg").mkdir()
+    cells = ["https://[cdn/a.jpg", "github://x/a.jpg", "pipe.jpg", "folder.jpg", "nul\0.jpg", "x" * 5_000]
+    catalog.rewrite([*catalog.lines, *(f"bad-{number},{cell},,," for number, cell in enumerate(cells))])
+    summary = embed(config_of(catalog, tmp_path / "e"))
+    assert (summary.embedded, summary.rejected) == (4, 6)
+    assert summary.rejects_by_reason == {"scheme_not_allowed": 2, "unreadable": 4}
+
+
+def test_a_store_file_that_was_lost_does_not_let_two_encoders_meet(make_catalog: MakeCatalog, tmp_path: Path) -> None:
+    catalog = make_catalog(5)
+    embed(config_of(catalog, tmp_path / "e"))
+    (tmp_path / "e" / "store.json").unlink()
+    other = EmbedConfig(CatalogSource((str(catalog.csv),)), str(tmp_path / "e"), "color-histogram:rgb")
+    with pytest.raises(IntegrityError, match=r"store\.json does not belong to snapshot 1"):
+        embed(other)
+
+
+def test_an_empty_export_does_not_remove_the_catalog(make_catalog: MakeCatalog, tmp_path: Path) -> None:
+    catalog = make_catalog(5)
+    embed(config_of(catalog, tmp_path / "e"))
+    catalog.rewrite([])
+    with pytest.raises(UsageError, match=r"the catalog has no rows, and .* has 5 items, which would all be removed"):
+        embed(config_of(catalog, tmp_path / "e"))
+    snapshot = latest_snapshot(str(tmp_path / "e"))
+    assert snapshot is not None
+    assert snapshot.vectors == 5
+
+
+def test_other_columns_in_another_order_are_no_change(make_catalog: MakeCatalog, tmp_path: Path) -> None:
+    catalog = make_catalog(8)
+    embed(config_of(catalog, tmp_path / "e"))
+    before = files_below(tmp_path / "e")
+    with catalog.csv.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with catalog.csv.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["label", "price", "product_id", "image", "item_id"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert embed(config_of(catalog, tmp_path / "e")).reused == 8
+    assert files_below(tmp_path / "e") == before
+
+
+def test_a_damaged_embedding_file_is_named_and_not_built_upon(make_catalog: MakeCatalog, tmp_path: Path) -> None:
+    catalog = make_catalog(30)
+    embed(config_of(catalog, tmp_path / "e"))
+    path = next((tmp_path / "e" / "files").rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(IntegrityError, match=f"{path} is damaged"):
+        embed(config_of(catalog, tmp_path / "e"))

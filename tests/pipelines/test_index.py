@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -10,14 +11,16 @@ import pytest
 
 from catalog.embedding_file import EmbeddingFileWriter, schema, vector_array
 from catalog.encoder_info import EncoderInfo
-from catalog.errors import UsageError
+from catalog.errors import IntegrityError, UsageError
 from catalog.partition import partitions_of
 from catalog.snapshot import Counts, FileEntry, Snapshot, write_snapshot
+from catalog.source import CatalogSource
 from index_builder.catalog_index import CatalogIndex
 from index_builder.searcher import OperatingPoint
 from pipelines import index as module
+from pipelines.embed import EmbedConfig, embed
 from pipelines.index import IndexConfig, index
-from tests.conftest import files_below
+from tests.conftest import Catalog, files_below
 from tests.index_builder.vectors import clustered, exact_rows
 
 DIMENSION, PARTITIONS = 32, 4
@@ -215,3 +218,68 @@ def test_what_cannot_be_indexed_is_answered(tmp_path: Path, store: str) -> None:
     with pytest.raises(UsageError, match="--metric angular is unknown; expected one of cosine, dot, l2, l1"):
         index(IndexConfig(store, str(tmp_path / "a"), "shop", metric="angular"))
     assert not (tmp_path / "a").exists()
+
+
+def test_a_version_that_was_damaged_is_not_pointed_to_again(store: str, tmp_path: Path) -> None:
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    path = tmp_path / "a" / "shop" / "versions" / summary.version / "index.faiss"
+    whole = path.read_bytes()
+    path.unlink()
+    with pytest.raises(IntegrityError, match=f"{path} is missing"):
+        index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))
+    assert not (tmp_path / "a" / "shop" / "channels" / "canary.json").exists()
+    path.write_bytes(whole)
+    index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))
+
+
+def test_a_flipped_byte_in_an_embedding_file_stops_the_build(store: str, tmp_path: Path) -> None:
+    path = max(Path(store).rglob("*.parquet"), key=lambda path: path.stat().st_size)
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(bytes(whole))
+    with pytest.raises(IntegrityError, match=f"{path} is damaged"):
+        index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    assert not (tmp_path / "a" / "shop" / "channels").exists()
+
+
+@pytest.mark.parametrize("name", ["..", "../up", "", "a/b", ".hidden"])
+def test_names_stay_inside_the_artifact_store(store: str, tmp_path: Path, name: str) -> None:
+    for config in (
+        IndexConfig(store, str(tmp_path / "a"), name),
+        IndexConfig(store, str(tmp_path / "a"), "shop", channel=name),
+    ):
+        with pytest.raises(UsageError, match=r"is no name: expected letters, digits"):
+            index(config)
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_item_comes_first_among_its_exact_copies_and_all_of_k_come(tmp_path: Path) -> None:
+    root = tmp_path / "embeddings"
+    root.mkdir()
+    same = np.repeat(clustered(1, DIMENSION), 2_500, axis=0)
+    index(IndexConfig(make_store(root, same), str(tmp_path / "a"), "shop"))
+    opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
+    for number in (0, 8, 2_499):
+        matches = opened.search_item(f"item-{number:05d}", 20)
+        assert matches[0].item_id == f"item-{number:05d}"
+        assert len({match.item_id for match in matches}) == 20
+        assert all(0 <= match.distance < 1e-3 for match in matches)
+    assert len(opened.search(same[0], 10)) == 10
+
+
+def test_nights_that_change_the_type_of_a_column_still_make_one_index(
+    make_catalog: Callable[..., Catalog], tmp_path: Path
+) -> None:
+    catalog = make_catalog(30)
+    lines, store, artifacts = catalog.lines, str(tmp_path / "e"), str(tmp_path / "a")
+    prices: list[dict[int, str]] = [{}, {3: "5"}, {3: "5", 4: "6.5"}, {3: "5", 4: "cheap"}]
+    for night in prices:
+        cells = [line.split(",") for line in lines]
+        catalog.rewrite([",".join([*c[:3], night.get(number, ""), c[4]]) for number, c in enumerate(cells)])
+        embed(EmbedConfig(CatalogSource((str(catalog.csv),)), store, "color-histogram"))
+        index(IndexConfig(store, artifacts, "shop"))
+        opened = CatalogIndex.open(artifacts, "shop")
+        found = {match.item_id: match.metadata["price"] for match in opened.search_item("item-0003", 30)}
+        priced = {int(item_id[-4:]): str(price) for item_id, price in found.items() if price is not None}
+        assert len(found) == 30
+        assert {number: text.removesuffix(".0") for number, text in priced.items()} == night
