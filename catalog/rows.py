@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import storage
+from catalog.blocks import Block
 from catalog.column_types import convert
 from catalog.columns import ColumnRoles, as_text, fill_template, parse_template
 from catalog.partition import item_hashes
 from catalog.rejects import Reason
-from catalog.table_files import Block, is_parquet
+from catalog.table_files import is_parquet
 
 
 def row_schema(metadata: pa.Schema) -> pa.Schema:

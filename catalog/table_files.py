@@ -6,43 +6,20 @@ Parquet has no header, its first row is row 1. Not for: what the columns mean.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from catalog import storage
+from catalog.blocks import Block
+from catalog.csv_file import CsvFile
 from catalog.errors import UsageError
 
-_BLOCK_BYTES = 16 << 20  # One CSV row must fit in a block; long descriptions do, many times over.
 _BLOCK_ROWS = 65_536
-_HEADER_BYTES = 1 << 20
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt")
-
-
-@dataclass(frozen=True)
-class UnparsedRow:
-    """A row that is not a row of its table."""
-
-    row: int
-    detail: str
-
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive rows of one file: `rows[i]` is the row number of `table[i]`. CSV columns are all text."""
-
-    table: pa.Table
-    rows: np.ndarray
-    unparsed: list[UnparsedRow] = field(default_factory=list)
 
 
 def is_parquet(url: str) -> bool:
@@ -59,7 +36,7 @@ def check_readable(url: str) -> None:
 
 def column_names(url: str) -> list[str]:
     """The names of the columns, in file order. Raises UsageError for an empty, broken or repeated header."""
-    names = _open_parquet(url).schema_arrow.names if is_parquet(url) else _CsvFile(url).names
+    names = _open_parquet(url).schema_arrow.names if is_parquet(url) else CsvFile(url).names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UsageError(f"{storage.redact(url)} has the column {repeated[0]!r} twice; column names must differ")
@@ -71,7 +48,7 @@ def read_blocks(url: str) -> Iterator[Block]:
     if is_parquet(url):
         yield from _read_parquet(url)
     else:
-        yield from _CsvFile(url).blocks()
+        yield from CsvFile(url).blocks()
 
 
 def parquet_schema(url: str) -> pa.Schema:
@@ -114,136 +91,3 @@ def _read_parquet(url: str) -> Iterator[Block]:
     for batch in _open_parquet(url).iter_batches(batch_size=_BLOCK_ROWS):
         yield Block(pa.Table.from_batches([batch]).cast(schema, safe=False), np.arange(first, first + batch.num_rows))
         first += batch.num_rows
-
-
-class _CsvFile:
-    """One delimited text file, every column read as text."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._unparsed: list[UnparsedRow] = []
-        self._only_header = False
-        self._delimiter, self.names = self._header()
-
-    def _header(self) -> tuple[str, list[str]]:
-        try:
-            beginning = _text_stream(self._url).read(_HEADER_BYTES)
-            lines = beginning.decode("utf-8-sig", errors="strict" if len(beginning) < _HEADER_BYTES else "ignore")
-        except OSError as error:
-            raise UsageError(f"{storage.redact(self._url)} cannot be read: {error}") from None
-        except UnicodeDecodeError as error:
-            raise UsageError(self._not_utf8(beginning[: error.start].count(b"\n") + 1)) from None
-        first, *rest = lines.splitlines() or [""]
-        if not first.strip():
-            raise UsageError(f"{storage.redact(self._url)} is empty; expected a header row with column names")
-        self._only_header = not any(line.strip() for line in rest) and len(beginning) < _HEADER_BYTES
-        delimiter = _delimiter_of(self._url, first)
-        return delimiter, next(csv.reader([first], delimiter=delimiter))
-
-    def blocks(self) -> Iterator[Block]:
-        """The rows in order. Raises UsageError, at the latest when the last block was read."""
-        if self._only_header:
-            return
-        self._unparsed = []
-        taken, number, broken_lines = 0, 2, False
-        try:
-            for batch in self._reader():
-                rows = self._row_numbers(batch.num_rows, number)
-                number = int(rows[-1]) + 1 if len(rows) else number
-                fresh, taken = self._unparsed[taken:], len(self._unparsed)
-                broken_lines = broken_lines or any(
-                    pc.any(pc.match_substring(column, "\n")).as_py() for column in batch.columns
-                )
-                yield Block(pa.Table.from_batches([batch]), rows, fresh)
-        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise UsageError(self._explain(error, number)) from None
-        if fresh := self._unparsed[taken:]:
-            nothing = pa.table({name: pa.array([], pa.string()) for name in self.names})
-            yield Block(nothing, np.empty(0, np.int64), fresh)
-        if broken_lines:
-            self._check_quotes()
-
-    def _reader(self) -> pa.csv.CSVStreamingReader:
-        return pa.csv.open_csv(
-            _text_stream(self._url),
-            # One thread, so that rows that do not parse come with their numbers.
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=self._note_unparsed
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                column_types={name: pa.string() for name in self.names}, strings_can_be_null=False
-            ),
-        )
-
-    def _note_unparsed(self, row: Any) -> str:
-        self._unparsed.append(
-            UnparsedRow(row.number, f"has {row.actual_columns} columns, expected {row.expected_columns}")
-        )
-        return "skip"
-
-    def _row_numbers(self, count: int, first: int) -> np.ndarray:
-        """int64 [count]: the numbers from `first` on that no unparsed row has."""
-        unparsed = {bad.row for bad in self._unparsed}
-        rows, number = np.empty(count, np.int64), first
-        for i in range(count):
-            while number in unparsed:
-                number += 1
-            rows[i] = number
-            number += 1
-        return rows
-
-    def _check_quotes(self) -> None:
-        """Reads the file once more, strictly. A quote that is never closed makes one cell of all the rows after it, up
-        to the next quote or the end, and no reader can tell that from a long text except by what follows the quote."""
-        number = 1
-        text = io.TextIOWrapper(io.BufferedReader(_RawStream(_text_stream(self._url))), "utf-8-sig", newline="")
-        limit = csv.field_size_limit(_BLOCK_BYTES)
-        try:
-            for row in csv.reader(text, delimiter=self._delimiter, strict=True):
-                number += bool(row)
-        except csv.Error as error:
-            raise UsageError(
-                f"{storage.redact(self._url)}, row {number}: a quote is not closed, or text follows a closing quote "
-                f"({error}); rows would be lost in it"
-            ) from None
-        finally:
-            csv.field_size_limit(limit)
-
-    def _not_utf8(self, row: int) -> str:
-        return (
-            f"{storage.redact(self._url)}, at or after row {row}, is not UTF-8 text; convert it first, for example: "
-            "iconv -f latin1 -t utf-8"
-        )
-
-    def _explain(self, error: Exception, row: int) -> str:
-        if "UTF8" in str(error) or isinstance(error, UnicodeDecodeError):
-            return self._not_utf8(row)
-        return f"{storage.redact(self._url)}, at or after row {row}, is not readable as a table: {error}"
-
-
-class _RawStream(io.RawIOBase):
-    """An Arrow stream as Python's own kind, which `io.TextIOWrapper` needs."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _delimiter_of(url: str, header: str) -> str:
-    """A tab by the file's name; otherwise the first of comma, tab and semicolon that the header has."""
-    if url.lower().removesuffix(".gz").endswith((".tsv", ".tab")):
-        return "\t"
-    return next((mark for mark in (",", "\t", ";") if mark in header), ",")
-
-
-def _text_stream(url: str) -> Any:
-    stream = pa.PythonFile(storage.open_read(url), "r")
-    return pa.CompressedInputStream(stream, "gzip") if url.lower().endswith(".gz") else stream

@@ -11,6 +11,7 @@ import hashlib
 from catalog import storage
 from catalog.errors import CatalogIndexerError, ConflictError
 from catalog.manifest import Manifest, Pointer, channel_url, manifest_url, read_log
+from index_builder.catalog_index import verify
 
 _TRIES = 100
 
@@ -37,6 +38,19 @@ def publish(root: str, manifest: Manifest, channel: str) -> Manifest:
     pointer = append_to_log(root, manifest.version, hashlib.sha256(storage.read_bytes(url)).hexdigest())
     flip(root, channel, pointer)
     return manifest
+
+
+def point_to_published(root: str, version: str, channel: str) -> None:
+    """Points a channel to a version that is published already, or whose manifest an earlier try stored.
+
+    Raises:
+        IntegrityError: the version is not what was published; the channel stays where it is.
+        ConflictError: see `flip`.
+    """
+    digest = hashlib.sha256(storage.read_bytes(manifest_url(root, version))).hexdigest()
+    logged = [entry for entry in read_log(root) if entry.version == version]
+    verify(root, logged[-1] if logged else Pointer(version, digest, 0))
+    flip(root, channel, append_to_log(root, version, digest))
 
 
 def append_to_log(root: str, version: str, manifest_sha256: str) -> Pointer:

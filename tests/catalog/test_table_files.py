@@ -132,7 +132,7 @@ def test_utf16_is_refused_with_the_conversion_to_run(tmp_path: Path) -> None:
         column_names(str(tmp_path / "a.csv"))
 
 
-def test_parquet_nanoseconds_become_microseconds_and_nested_dictionaries_values(tmp_path: Path) -> None:
+def test_parquet_nanoseconds_become_microseconds_and_nested_dictionaries_their_values(tmp_path: Path) -> None:
     table = pa.table(
         {
             "at": pa.array([1_700_000_000_123_456_789], pa.timestamp("ns")),
@@ -140,9 +140,5 @@ def test_parquet_nanoseconds_become_microseconds_and_nested_dictionaries_values(
         }
     )
     pq.write_table(table, tmp_path / "a.parquet")
-    try:
-        block = next(read_blocks(str(tmp_path / "a.parquet")))
-    except UsageError as refused:  # A pyarrow that cannot unwrap the list says so before the job.
-        assert "type cannot be carried" in str(refused)
-    else:
-        assert block.table.schema.field("at").type == pa.timestamp("us")
+    block = next(read_blocks(str(tmp_path / "a.parquet")))
+    assert [field.type for field in block.table.schema] == [pa.timestamp("us"), pa.list_(pa.string())]

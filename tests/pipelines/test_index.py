@@ -18,6 +18,7 @@ from catalog.source import CatalogSource
 from index_builder.catalog_index import CatalogIndex
 from index_builder.searcher import OperatingPoint
 from pipelines import index as module
+from pipelines import index_steps
 from pipelines.embed import EmbedConfig, embed
 from pipelines.index import IndexConfig, index
 from tests.conftest import Catalog, files_below
@@ -147,13 +148,13 @@ def test_a_build_that_died_goes_on_from_its_codebook_and_codes(
     def die(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "build_version", die)
+    monkeypatch.setattr(index_steps, "build_version", die)
     with pytest.raises(Exception, match="No space left on device"):
         index(IndexConfig(store, str(tmp_path / "two"), "shop"))
     assert not (tmp_path / "two" / "shop" / "channels").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(module, "train_codebook", die)
-    monkeypatch.setattr(module, "encode_vectors", die)
+    monkeypatch.setattr(index_steps, "train_codebook", die)
+    monkeypatch.setattr(index_steps, "encode_vectors", die)
     resumed = index(IndexConfig(store, str(tmp_path / "two"), "shop"))
     assert resumed.version == undisturbed.version
     for name in ("index.faiss", "items.arrow", "vectors.npy", "evaluation.json"):
