@@ -6,28 +6,12 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
     """Gives a command `--json`."""
     parser.add_argument("--json", action="store_true", help="print one machine-readable object as the last line")
-
-
-def at_least(smallest: int) -> Callable[[str], int]:
-    """An argparse type: a whole number not below `smallest`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < smallest:
-            raise argparse.ArgumentTypeError(f"{value} is less than {smallest}")
-        return value
-
-    return parse
 
 
 def say(line: str) -> None:

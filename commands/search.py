@@ -6,7 +6,8 @@ import argparse
 from dataclasses import asdict
 
 from commands.artifact_flags import add_artifact_flags, add_version_flags
-from commands.output import add_json_flag, at_least, print_json, print_table
+from commands.output import add_json_flag, print_json, print_table
+from pipelines.flags import at_least
 
 HELP = "find the items nearest to an item, an image or a vector"
 

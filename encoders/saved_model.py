@@ -6,6 +6,7 @@ Keras 3 cannot load such models with `load_model`, so they are loaded as what th
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def load_tfhub(location: str) -> TensorFlowEncoder:
     """
     handle, options = parse_options(location, "tfhub:")
     tf = tensorflow()
-    hub = require("tensorflow_hub")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Its use of pkg_resources, which the locked setuptools still has.
+        hub = require("tensorflow_hub")
     try:
         path = hub.resolve(handle)
         model = hub.load(path)

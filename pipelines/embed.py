@@ -289,3 +289,9 @@ def assemble_snapshot(
             f"hold {snapshot.vectors} vectors; nothing was published"
         )
     return snapshot
+
+
+if __name__ == "__main__":
+    from pipelines.standalone import main
+
+    raise SystemExit(main("embed"))

@@ -155,3 +155,9 @@ def build(pipeline: beam.Pipeline, job: VersionJob, snapshot: Snapshot) -> None:
         | "MergeNeighbours" >> beam.CombineGlobally(MergeEncoded(job.plan.metric))
         | "BuildAndPublish" >> beam.ParDo(BuildAndPublish(job), side)
     )
+
+
+if __name__ == "__main__":
+    from pipelines.standalone import main
+
+    raise SystemExit(main("index"))

@@ -1,0 +1,118 @@
+"""The flags of the jobs and the configurations that they make; read without importing Beam."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.embed import EmbedConfig
+    from pipelines.index import IndexConfig
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number not below `smallest`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is less than {smallest}")
+        return value
+
+    return parse
+
+
+def add_embed_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the embed job."""
+    parser.add_argument(
+        "--catalog",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="CSV, TSV (.gz too) or Parquet; paths, URLs or globs",
+    )
+    parser.add_argument("--output", required=True, metavar="EMBEDDINGS", help="the embedding store to create or update")
+    parser.add_argument(
+        "--encoder",
+        default="color-histogram",
+        metavar="SPEC",
+        help="color-histogram, savedmodel:PATH, tfhub:HANDLE or keras:NAME[@weights] (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--images-root", metavar="DIR", help="what relative images are below (default: the file's folder)"
+    )
+    parser.add_argument("--image-template", metavar="T", help="image locations from columns: 'images/{image}.jpg'")
+    parser.add_argument("--item-id-column", metavar="C", help="default: item_id, id, ... or else the image column")
+    parser.add_argument("--image-column", metavar="C", help="default: image, image_uri, path, ...")
+    parser.add_argument("--product-id-column", metavar="C", help="default: product_id, sku, ... if there is one")
+    parser.add_argument(
+        "--partitions", type=at_least(1), metavar="N", help="of a new store, a power of two (default: by rows)"
+    )
+    parser.add_argument("--vector-type", choices=["float16", "float32"], help="of a new store (default: float16)")
+    parser.add_argument(
+        "--max-bytes", type=at_least(1), default=64 << 20, metavar="N", help="per image file (default: 64 MiB)"
+    )
+    parser.add_argument(
+        "--max-pixels", type=at_least(1), default=64_000_000, metavar="N", help="per image (default: 64 million)"
+    )
+
+
+def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> EmbedConfig:
+    """The embed job that the flags ask for."""
+    from catalog.source import CatalogSource
+    from encoders.decode import DecodeLimits
+    from pipelines.embed import EmbedConfig
+
+    source = CatalogSource(
+        catalogs=tuple(args.catalog),
+        images_root=args.images_root,
+        image_template=args.image_template,
+        item_id_column=args.item_id_column,
+        image_column=args.image_column,
+        product_id_column=args.product_id_column,
+    )
+    return EmbedConfig(
+        source=source,
+        output=args.output,
+        encoder=args.encoder,
+        partitions=args.partitions,
+        vector_type=args.vector_type,
+        limits=DecodeLimits(args.max_bytes, args.max_pixels),
+        beam_arguments=tuple(beam_arguments),
+    )
+
+
+def add_index_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the index job."""
+    parser.add_argument("--embeddings", required=True, metavar="EMBEDDINGS", help="the embedding store to index")
+    parser.add_argument("--artifacts", required=True, metavar="ARTIFACTS", help="the artifact store to publish to")
+    parser.add_argument("--name", required=True, help="name of the index in the artifact store")
+    parser.add_argument("--metric", help="cosine, dot, l2 or l1 (default: what the encoder is meant for)")
+    parser.add_argument("--snapshot", type=int, metavar="N", help="default: the newest")
+    parser.add_argument(
+        "--rerank",
+        choices=["auto", "stored", "none"],
+        default="auto",
+        help="keep the vectors in the version and order results by them (default: auto, up to 4 GiB)",
+    )
+    parser.add_argument("--channel", default="prod", help="channel to point to the new version (default: %(default)s)")
+
+
+def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> IndexConfig:
+    """The index job that the flags ask for."""
+    from pipelines.index import IndexConfig
+
+    return IndexConfig(
+        embeddings=args.embeddings,
+        artifacts=args.artifacts,
+        name=args.name,
+        metric=args.metric,
+        snapshot=args.snapshot,
+        rerank=args.rerank,
+        channel=args.channel,
+        beam_arguments=tuple(beam_arguments),
+    )

@@ -1,0 +1,41 @@
+"""A job as a program of its own, `python -m pipelines.embed …`, as Beam and its templates start one: flags that are not
+the job's are Beam's, the summary is the last line of stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from catalog.errors import CatalogIndexerError
+from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
+
+
+def main(job: str, arguments: Sequence[str] | None = None) -> int:
+    """Runs `embed` or `index`; returns the exit code: 0 done, 1 the run failed, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog=f"python -m pipelines.{job}", allow_abbrev=False)
+    {"embed": add_embed_flags, "index": add_index_flags}[job](parser)
+    args, beam_arguments = parser.parse_known_args(arguments)
+    try:
+        sys.stdout.write(json.dumps(_run(job, args, beam_arguments)) + "\n")
+    except CatalogIndexerError as error:
+        sys.stderr.write(f"{parser.prog}: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _run(job: str, args: argparse.Namespace, beam_arguments: Sequence[str]) -> dict[str, object]:
+    # By name, so that the steps of a job belong to its module and not to the program that was started.
+    if job == "embed":
+        from pipelines.embed import embed
+
+        return asdict(embed(embed_config(args, beam_arguments), _say))
+    from pipelines.index import index
+
+    return asdict(index(index_config(args, beam_arguments), _say))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
