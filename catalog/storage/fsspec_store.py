@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,13 +62,6 @@ class FsspecStore(Store):
     def put_file(self, local_path: Path, url: str) -> None:
         self._check_writable(url)
         self._fs.pipe_file(url, local_path.read_bytes())
-
-    def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
-        try:
-            data = self.read_bytes(url)
-        except FileNotFoundError:
-            return None, None
-        return data, hashlib.sha256(data).hexdigest()
 
     def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
         self._check_writable(url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
-import hashlib
 import os
 import shutil
 import stat
@@ -51,13 +50,6 @@ class LocalStore(Store):
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-
-    def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
-        try:
-            data = self.read_bytes(url)
-        except FileNotFoundError:
-            return None, None
-        return data, hashlib.sha256(data).hexdigest()
 
     def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
         path = Path(absolute(url))
