@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,17 +33,19 @@ class CsvFile:
     def _header(self) -> tuple[str, list[str]]:
         try:
             beginning = _text_stream(self._url).read(_HEADER_BYTES)
-            lines = beginning.decode("utf-8-sig", errors="strict" if len(beginning) < _HEADER_BYTES else "ignore")
+            text = beginning.decode("utf-8-sig", errors="strict" if len(beginning) < _HEADER_BYTES else "ignore")
         except OSError as error:
             raise UsageError(f"{storage.redact(self._url)} cannot be read: {error}") from None
         except UnicodeDecodeError as error:
             raise UsageError(self._not_utf8(beginning[: error.start].count(b"\n") + 1)) from None
-        first, *rest = lines.splitlines() or [""]
-        if not first.strip():
+        text = text.lstrip("\r\n")
+        if not text.strip():
             raise UsageError(f"{storage.redact(self._url)} is empty; expected a header row with column names")
-        self._only_header = not any(line.strip() for line in rest) and len(beginning) < _HEADER_BYTES
-        delimiter = _delimiter_of(self._url, first)
-        return delimiter, next(csv.reader([first], delimiter=delimiter))
+        delimiter = _delimiter_of(self._url, re.split(r"[\r\n]", text, maxsplit=1)[0])
+        records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        names = next(records)
+        self._only_header = len(beginning) < _HEADER_BYTES and not any(records)
+        return delimiter, names
 
     def blocks(self) -> Iterator[Block]:
         """The rows in order. Raises UsageError, at the latest when the last block was read."""
@@ -142,10 +145,11 @@ class _RawStream(io.RawIOBase):
 
 
 def _delimiter_of(url: str, header: str) -> str:
-    """A tab by the file's name; otherwise the first of comma, tab and semicolon that the header has."""
+    """A tab by the file's name; otherwise comma, tab or semicolon, the one that the header has most of."""
     if url.lower().removesuffix(".gz").endswith((".tsv", ".tab")):
         return "\t"
-    return next((mark for mark in (",", "\t", ";") if mark in header), ",")
+    outside_quotes = re.sub(r'"[^"]*"', "", header)
+    return max((",", "\t", ";"), key=outside_quotes.count)
 
 
 def _text_stream(url: str) -> Any:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import storage
-from catalog.errors import IntegrityError
+from catalog.errors import IntegrityError, UsageError
 
 SCHEMA_VERSION = 1
 _ROW_GROUP_ROWS = 4_096  # 10 MB of 1280-d float16: small enough to buffer, large enough to scan.
@@ -75,14 +75,14 @@ class EmbeddingFileWriter:
         note = {"catalog_indexer.schema_version": str(SCHEMA_VERSION), "catalog_indexer.fingerprint": fingerprint}
         self._scratch = scratch
         self._schema = file_schema.with_metadata(note)
-        texts = [field.name for field in file_schema if pa.types.is_string(field.type)]
+        texts = [field.name for field in file_schema if pa.types.is_string(field.type) and field.name != "item_id"]
+        leaves = _leaves(file_schema)
         self._writer = pq.ParquetWriter(
             scratch,
             self._schema,
             # Vectors do not compress and have no useful dictionary; text does and has.
-            compression={field.name: "zstd" for field in file_schema if field.name != "embedding"}
-            | {"embedding": "none"},
-            use_dictionary=[name for name in texts if name != "item_id"],
+            compression={leaf: "none" if leaf.startswith("embedding.") else "zstd" for leaf in leaves},
+            use_dictionary=[leaf for leaf in leaves if leaf in texts or leaf.startswith("metadata.")],
             write_statistics=["item_id"],
             write_page_checksum=True,
         )
@@ -119,6 +119,14 @@ class EmbeddingFileWriter:
         return WrittenFile(path, digest.hexdigest(), size, self.rows)
 
 
+def _leaves(file_schema: pa.Schema) -> list[str]:
+    """The paths by which Parquet knows the columns, those inside structs and lists included."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(file_schema.empty_table(), sink)
+    parquet = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    return [parquet.column(number).path for number in range(len(parquet))]
+
+
 def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of an embedding file; a column that the file does not have (no metadata) is left out.
 
@@ -141,7 +149,11 @@ def file_schema(url: str) -> pa.Schema:
 def _opened(url: str) -> Iterator[pq.ParquetFile]:
     try:
         with storage.open_read(url) as handle:
-            yield pq.ParquetFile(handle, page_checksum_verification=True)
+            file = pq.ParquetFile(handle, page_checksum_verification=True)
+            version = (file.schema_arrow.metadata or {}).get(b"catalog_indexer.schema_version")
+            if version != str(SCHEMA_VERSION).encode():
+                raise UsageError(f"{url} has schema version {version!r}; this version reads {SCHEMA_VERSION}")
+            yield file
     except FileNotFoundError:
         raise IntegrityError(f"{url} is missing; restore it, or embed into a new store") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:

@@ -73,10 +73,7 @@ class Manifest:
         """Raises IntegrityError or UsageError naming `where`."""
         value = canonical_json.load(data, where)
         version = value.pop("schema_version", None) if isinstance(value, dict) else None
-        if version != SCHEMA_VERSION:
-            raise UsageError(
-                f"{where} has schema version {version}; this version of catalog-indexer reads {SCHEMA_VERSION}"
-            )
+        _check_version(version, where)
         try:
             value["encoder"] = EncoderInfo.from_json(value["encoder"])
             value["files"] = tuple(ManifestFile(**entry) for entry in value["files"])
@@ -101,9 +98,17 @@ class Pointer:
         """Raises IntegrityError naming `where`."""
         try:
             value = canonical_json.load(data, where)
+            _check_version(value["schema_version"], where)
             return cls(str(value["version"]), str(value["manifest_sha256"]), int(value["sequence"]))
         except (KeyError, TypeError, ValueError):
             raise IntegrityError(f"{where} is damaged: it is not a pointer to a version") from None
+
+
+def _check_version(version: object, where: str) -> None:
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{where} has schema version {version}; this version of catalog-indexer reads {SCHEMA_VERSION}"
+        )
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -14,18 +14,20 @@ def unify(types: Sequence[pa.DataType]) -> pa.DataType:
     fields: dict[str, pa.DataType] = {}
     for struct in types:
         for field in struct:
-            fields[field.name] = _wider(fields.get(field.name), field.type)
+            there = fields.get(field.name, field.type)
+            fields[field.name] = wider(there, field.type) or pa.string()
     return pa.struct(list(fields.items()))
 
 
-def _wider(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
-    if one is None or one.equals(other):
-        return other
+def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type that holds what both hold; None where no type but text does. Whole numbers and fractions are float64."""
+    if one.equals(other):
+        return one
     try:
         schemas = [pa.schema([("x", one)]), pa.schema([("x", other)])]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.string()
+        return None
 
 
 def cast(values: pa.ChunkedArray | pa.Array, target: pa.DataType) -> pa.Array:
@@ -46,7 +48,12 @@ def cast(values: pa.ChunkedArray | pa.Array, target: pa.DataType) -> pa.Array:
 def _cast_field(values: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_string(target):
         return pa.array(as_texts(values), pa.string())
-    return values.cast(target)
+    return cast_number(values, target)
+
+
+def cast_number(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """A cast that rounds a whole number which a float has not, rather than to fail."""
+    return values.cast(target, safe=not pa.types.is_floating(target))
 
 
 def as_texts(values: pa.Array) -> list[str | None]:

@@ -17,6 +17,7 @@ from catalog import storage
 from catalog.blocks import Block
 from catalog.column_types import convert
 from catalog.columns import ColumnRoles, as_text, fill_template, parse_template
+from catalog.metadata import cast_number
 from catalog.partition import item_hashes
 from catalog.rejects import Reason
 from catalog.table_files import is_parquet
@@ -104,7 +105,7 @@ class RowReader:
             if column.name in table.column_names:
                 values = table.column(column.name).combine_chunks()
                 values = values if isinstance(values, pa.Array) else pa.array([], values.type)
-                arrays.append(values.cast(column.type) if parquet else convert(values, column.type))
+                arrays.append(cast_number(values, column.type) if parquet else convert(values, column.type))
             else:
                 arrays.append(pa.nulls(len(table), column.type))
         return pa.StructArray.from_arrays(arrays, fields=list(self.metadata))

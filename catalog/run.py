@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from catalog import canonical_json, storage
-from catalog.errors import ConflictError
+from catalog.errors import ConflictError, UsageError
 from catalog.snapshot import Counts, FileEntry, RejectsEntry
 
 SCHEMA_VERSION = 1
@@ -84,7 +84,10 @@ class Run:
     def begin(self, plan: RunPlan) -> None:
         """Writes the plan; harmless when an earlier try has."""
         with contextlib.suppress(ConflictError):
-            storage.create(storage.join(self.folder, "plan.json"), canonical_json.dump(asdict(plan)))
+            storage.create(
+                storage.join(self.folder, "plan.json"),
+                canonical_json.dump({"schema_version": SCHEMA_VERSION, **asdict(plan)}),
+            )
 
     def rejects_path(self, partition: int) -> str:
         """Where the rejects of a partition go, below the store."""
@@ -94,9 +97,13 @@ class Run:
         """The committed result of a partition, None while there is none."""
         url = self._commit_url(partition)
         try:
-            return canonical_json.parse(storage.read_bytes(url), url, PartitionResult.from_json)
+            data = storage.read_bytes(url)
         except FileNotFoundError:
             return None
+        version = canonical_json.parse(data, url, lambda value: value["schema_version"])
+        if version != SCHEMA_VERSION:
+            raise UsageError(f"{url} has schema version {version}; this version reads {SCHEMA_VERSION}")
+        return canonical_json.parse(data, url, PartitionResult.from_json)
 
     def commit(self, result: PartitionResult) -> PartitionResult:
         """Commits a partition; returns what counts, which is another worker's commit if that came first."""
@@ -108,13 +115,20 @@ class Run:
             return committed
         return result
 
+    def embedded(self) -> int:
+        """How many images the committed partitions embedded."""
+        urls = storage.list_files(storage.join(self.folder, "commits"))
+        numbers = [int(storage.name_of(url).removesuffix(".json")) for url in urls]
+        results = [self.read_commit(number) for number in numbers]
+        return sum(result.counts.embedded for result in results if result)
+
     def committed(self) -> int:
         """How many partitions are committed."""
         return sum(1 for _ in storage.list_files(storage.join(self.folder, "commits")))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Leaves the outcome where the launcher finds it; a retry leaves the same."""
-        storage.write(self._summary_url(), canonical_json.dump(summary))
+        storage.write(self._summary_url(), canonical_json.dump({"schema_version": SCHEMA_VERSION, **summary}))
 
     def read_summary(self) -> dict[str, Any]:
         """The outcome. Raises FileNotFoundError before the run has finished."""

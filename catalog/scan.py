@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import posixpath
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ def scan(folder: str, output: str) -> ScanSummary:
         UsageError: no such folder, or no pictures in it.
     """
     root = storage.absolute(folder)
+    if storage.exists(root) or (storage.scheme_of(root) == "file" and not os.path.isdir(root)):
+        raise UsageError(f"{folder} is no folder; expected one with pictures in it")
     relative = storage.parent_of(storage.absolute(output)) == root
     found = [url.removeprefix(root).lstrip("/") for url in storage.list_files(root)]
     names = sorted(name for name in found if name.lower().endswith(IMAGE_ENDINGS))

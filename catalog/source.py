@@ -12,6 +12,7 @@ from catalog import storage
 from catalog.column_types import kind_of, merge_kinds, type_of_kind
 from catalog.columns import ColumnRoles, choose_roles, parse_template
 from catalog.errors import UsageError
+from catalog.metadata import wider
 from catalog.rows import RowReader
 from catalog.table_files import check_readable, column_names, is_parquet, parquet_rows, parquet_schema, read_blocks
 
@@ -134,15 +135,12 @@ def _look_at_text(url: str, roles: ColumnRoles, kinds: dict[str, str]) -> int:
 
 
 def _agree(name: str, one: pa.DataType | None, other: pa.DataType, url: str) -> pa.DataType:
-    if one is None or one.equals(other):
-        return other
-    try:
-        merged = pa.unify_schemas([pa.schema([(name, one)]), pa.schema([(name, other)])], promote_options="permissive")
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
+    merged = other if one is None else wider(one, other)
+    if merged is None:
         raise UsageError(
             f"column {name!r} is {one} in one catalog file and {other} in {storage.redact(url)}; give it one type"
-        ) from None
-    return merged.field(0).type
+        )
+    return merged
 
 
 def _check_role_types(schema: pa.Schema, roles: ColumnRoles, url: str) -> None:

@@ -1,6 +1,6 @@
 """`catalog-indexer COMMAND …`: finds the command, runs it, turns what went wrong into one sentence and an exit code.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate refused.
+Exit codes: 0 done, 1 the run failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         cause = explain_missing(error) if isinstance(error, ModuleNotFoundError) else _user_error(error)
+        if cause is None and isinstance(error, OSError) and error.filename and error.strerror:
+            cause = CatalogIndexerError(f"{error.filename}: {error.strerror}")
         message = str(cause) if cause else f"{type(error).__name__}: {error} (--debug shows where)"
         print(f"catalog-indexer {args.command}: {message}", file=sys.stderr)
         return cause.exit_code if cause else 1

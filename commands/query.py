@@ -33,7 +33,8 @@ def _from_file(path: str) -> np.ndarray:
         vector = vector[0]
     if vector.ndim != 1 or vector.dtype.kind not in "fiu":
         raise UsageError(f"--vector {path} holds {vector.dtype} {list(vector.shape)}; expected numbers of shape [d]")
-    return vector.astype(np.float32)
+    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is refused as such.
+        return vector.astype(np.float32)
 
 
 def _from_image(path: str, spec: str | None, index: CatalogIndex) -> np.ndarray:
@@ -41,6 +42,8 @@ def _from_image(path: str, spec: str | None, index: CatalogIndex) -> np.ndarray:
     from encoders.image_loader import ImageLoader
     from encoders.registry import load_encoder
 
+    if not storage.may_hold_images(path):
+        raise UsageError(f"--image {storage.redact(path)}: images are read from disks and object stores only")
     wanted = index.manifest.encoder
     encoder = load_encoder(spec or wanted.spec)
     if encoder.info.fingerprint != wanted.fingerprint:

@@ -17,11 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from catalog.errors import IntegrityError
     from catalog.manifest import artifact_root
     from index_builder.catalog_index import find_version, verify
 
     root = artifact_root(args.artifacts, args.name)
-    manifest = verify(root, find_version(root, args.channel, args.version))
+    pointer = find_version(root, args.channel, args.version)
+    try:
+        manifest = verify(root, pointer)
+    except IntegrityError as error:
+        if args.json:
+            print_json({"version": pointer.version, "intact": False, "problem": str(error)})
+        raise
     total = sum(file.bytes for file in manifest.files)
     say(f"version {manifest.version} is intact: {len(manifest.files) + 1} files, {total:,} bytes")
     if args.json:

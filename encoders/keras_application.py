@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import warnings
 from typing import Any
 
@@ -50,6 +51,7 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
     builder, preprocess, module = _application(keras, name)
     side = _INPUT_SIZES.get(name, 224)
     source: str | None = weights
+    scratch = tempfile.TemporaryDirectory(prefix="catalog-indexer-")
     spec = f"keras:{name}@{weights}"
     if weights == "random":
         source = None
@@ -57,7 +59,7 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
     elif weights != "imagenet":
         if not storage.exists(weights):
             raise UsageError(f"--encoder {spec}: there is no weights file {weights}")
-        source = str(storage.local_copy(storage.absolute(weights)))
+        source = str(storage.local_copy(storage.absolute(weights), scratch.name))
         spec = f"keras:{name}@{storage.absolute(weights)}"
     try:
         with warnings.catch_warnings():

@@ -98,8 +98,11 @@ def verify(root: str, pointer: Pointer) -> Manifest:
 class CatalogIndex:
     """A version in memory, or mapped into it. Open one with `CatalogIndex.open`."""
 
-    def __init__(self, manifest: Manifest, searcher: Searcher, items: Items) -> None:
+    def __init__(
+        self, manifest: Manifest, searcher: Searcher, items: Items, scratch: tempfile.TemporaryDirectory[str]
+    ) -> None:
         self.manifest = manifest
+        self._scratch = scratch  # Downloaded files live as long as the index; a version on a local disk has none.
         self._searcher = searcher
         self._items = items
         self.default = OperatingPoint.from_json(manifest.search)
@@ -116,17 +119,17 @@ class CatalogIndex:
         pointer = find_version(root, channel, version)
         manifest = verify(root, pointer)
         folder = version_folder(root, pointer.version)
-        scratch = Path(tempfile.mkdtemp(prefix="catalog-indexer-")) if storage.scheme_of(root) != "file" else None
+        scratch = tempfile.TemporaryDirectory(prefix="catalog-indexer-")
 
         def local(role: str) -> Path | None:
             entry = manifest.file(role)
-            return storage.local_copy(storage.join(folder, entry.path), scratch) if entry else None
+            return storage.local_copy(storage.join(folder, entry.path), scratch.name) if entry else None
 
         index, items, vectors = local("index"), local("items"), local("vectors")
         if index is None or items is None:
             raise IntegrityError(f"{manifest_url(root, pointer.version)} names no index or no items")
         searcher = Searcher(index, open_vectors(vectors) if vectors else None, manifest.metric)
-        return cls(manifest, searcher, Items(items))
+        return cls(manifest, searcher, Items(items), scratch)
 
     def search(self, vector: np.ndarray, k: int = 10, point: OperatingPoint | None = None) -> list[Match]:
         """The nearest items of one vector.
@@ -144,6 +147,8 @@ class CatalogIndex:
             raise UsageError(f"the vector has shape {list(vector.shape)}, the index wants [{self._searcher.dimension}]")
         if not np.isfinite(vector).all():
             raise UsageError("the vector has a value that is not a finite number")
+        if self.manifest.metric == "cosine" and not vector.any():
+            raise UsageError("the vector is all zeros, which has no direction and no cosine")
         rows, values = self._searcher.search(vector[None], k, point or self.default)
         return self._matches([pair for pair in zip(rows[0].tolist(), values[0].tolist(), strict=True) if pair[0] >= 0])
 

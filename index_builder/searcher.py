@@ -87,6 +87,7 @@ class Searcher:
         self, queries: np.ndarray, k: int, candidates: int, nprobe: int, rows: np.ndarray, values: np.ndarray
     ) -> None:
         """Asks again, of twice as many lists each time, for the queries whose lists held fewer than `k` vectors."""
+        nprobe = max(1, nprobe)
         while self._ivf is not None and nprobe < self._ivf.nlist:
             short = np.flatnonzero((rows[:, :k] < 0).any(axis=1))
             if len(short) == 0:

@@ -54,7 +54,8 @@ class EmbedConfig:
 
 @dataclass(frozen=True)
 class EmbedSummary:
-    """What an embed job did; the fields of its `--json` line."""
+    """What an embed job did; the fields of its `--json` line. The counts are those of the run, earlier tries included;
+    `seconds` and `images_per_second` are of this try."""
 
     rows: int
     embedded: int
@@ -85,13 +86,16 @@ def embed(
         CatalogIndexerError: counts do not reconcile, or another run was faster.
     """
     started = time.monotonic()
-    output = storage.absolute(config.output)
-    options = pipeline_options(config.beam_arguments)
+    output = storage.check_writable(storage.absolute(config.output))
+    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))  # Which validates them, before any work.
     catalog = open_catalog(config.source)
     say(f"catalog: {catalog.describe()}")
     encoder = load_encoder(config.encoder).info
     say(f"encoder: {encoder.name}, {encoder.dimension} dimensions, fingerprint {encoder.fingerprint[:12]}")
-    settings = _store_settings(config, output, encoder, catalog.rows)
+    try:
+        settings = _store_settings(config, output, encoder, catalog.rows)
+    except OSError as error:
+        raise UsageError(f"--output {output} cannot be used: {error.strerror or error}") from None
     parent = latest_snapshot(output)
     _check_parent(parent, settings, catalog.rows, output)
     plan = RunPlan(
@@ -104,6 +108,7 @@ def embed(
     )
     the_run = Run(output, plan.run_id)
     the_run.begin(plan)
+    before = the_run.embedded()
     work = EncodeSettings(
         store=output,
         run_id=plan.run_id,
@@ -116,7 +121,6 @@ def embed(
     )
     say(f"embedding {catalog.rows:,} rows in {settings.partitions} partitions, run {plan.run_id}")
     encoding = time.monotonic()
-    pipeline = beam.Pipeline(options=options)
     build(pipeline, list(catalog.readers), work, encoder, settings.partitions, catalog.rows)
     with watched(the_run.committed, settings.partitions, catalog.rows, report):
         run(pipeline)
@@ -134,7 +138,7 @@ def embed(
         snapshot=summary["snapshot"],
         fingerprint=encoder.fingerprint,
         seconds=round(time.monotonic() - started, 3),
-        images_per_second=round(counts.embedded / (time.monotonic() - encoding), 2),
+        images_per_second=round((counts.embedded - before) / (time.monotonic() - encoding), 2),
     )
 
 

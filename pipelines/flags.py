@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from catalog.encoder_info import VECTOR_TYPES
+
 if TYPE_CHECKING:
     from pipelines.embed import EmbedConfig
     from pipelines.index import IndexConfig
@@ -52,7 +54,7 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partitions", type=at_least(1), metavar="N", help="of a new store, a power of two (default: by rows)"
     )
-    parser.add_argument("--vector-type", choices=["float16", "float32"], help="of a new store (default: float16)")
+    parser.add_argument("--vector-type", choices=VECTOR_TYPES, help="of a new store (default: float16)")
     parser.add_argument(
         "--max-bytes", type=at_least(1), default=64 << 20, metavar="N", help="per image file (default: 64 MiB)"
     )

@@ -78,7 +78,7 @@ def index(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -
     """
     started = time.monotonic()
     store = storage.absolute(config.embeddings)
-    options = pipeline_options(config.beam_arguments)
+    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))  # Which validates them, before any work.
     snapshot = latest_snapshot(store) if config.snapshot is None else read_snapshot(store, config.snapshot)
     if snapshot is None:
         raise UsageError(f"{store} has no snapshot; run catalog-indexer embed first")
@@ -92,7 +92,6 @@ def index(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -
         point_to_published(job.root, job.version, job.channel)
     else:
         say(f"building version {job.version}")
-        pipeline = beam.Pipeline(options=options)
         build(pipeline, job, snapshot)
         run(pipeline)
     return _summarize(read_manifest(job.root, job.version), config.channel, time.monotonic() - started)
@@ -105,7 +104,7 @@ def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob
     fits = snapshot.vectors * snapshot.encoder.dimension * width <= _KEEP_VECTORS_BELOW
     keep = plan.family != "flat" and (config.rerank == "stored" or (config.rerank == "auto" and fits))
     return VersionJob(
-        root=artifact_root(config.artifacts, config.name),
+        root=storage.check_writable(artifact_root(config.artifacts, config.name)),
         name=config.name,
         store=store,
         fingerprint=snapshot.encoder.fingerprint,

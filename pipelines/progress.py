@@ -1,4 +1,5 @@
-"""How far a running job is, told by the commits in its store: the same for every runner, and after a resume."""
+"""How far a running job is, told by the commits in its store, which every runner makes alike. A partition in which
+nothing changed makes none and takes no time: a night without changes ends before there is progress to tell."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import re
@@ -13,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.runners.runner import create_runner
 
 from catalog import errors
-from catalog.errors import CatalogIndexerError, UsageError
+from catalog.errors import CatalogIndexerError, MissingExtraError, UsageError
 
 # `DirectRunner` would look for Prism, a binary that it downloads; this one is the Python runner that it falls back to.
 LOCAL_RUNNER = "FnApiRunner"
@@ -25,19 +26,25 @@ def pipeline_options(beam_arguments: Sequence[str]) -> PipelineOptions:
     complaint, discarded = io.StringIO(), _Discarded()
     logger = logging.getLogger(PipelineOptions.__module__)
     logger.addHandler(discarded)
+    logger.propagate = False
     try:
         with contextlib.redirect_stderr(complaint):
             runner = options.view_as(StandardOptions).runner
             options.get_all_options()
         if runner is not None:
             create_runner(runner)
+            if runner.endswith("DataflowRunner"):
+                _check_dataflow()
     except SystemExit:
         said = complaint.getvalue().strip().splitlines()[-1:] or [""]
         raise UsageError(f"Beam does not take these flags: {' '.join(beam_arguments)} ({said[0]})") from None
+    except MissingExtraError:
+        raise
     except (ValueError, ImportError, AttributeError):
         raise UsageError(f"--runner={runner} is no runner of Beam, such as DataflowRunner or SparkRunner") from None
     finally:
         logger.removeHandler(discarded)
+        logger.propagate = True
     if discarded.said:
         raise UsageError(f"Beam does not know these flags after --: {' '.join(beam_arguments)} ({discarded.said[0]})")
     if runner is None:
@@ -45,6 +52,16 @@ def pipeline_options(beam_arguments: Sequence[str]) -> PipelineOptions:
     # Everything that a worker needs is in importable modules; pickling __main__ would only drag the launcher along.
     options.view_as(SetupOptions).save_main_session = False
     return options
+
+
+def _check_dataflow() -> None:
+    """Raises MissingExtraError before anything is written; Beam would find out when it submits the job."""
+    try:
+        importlib.import_module("apache_beam.runners.dataflow.internal.apiclient")
+    except ImportError:
+        raise MissingExtraError(
+            "--runner=DataflowRunner needs packages that are not installed: run pip install 'catalog-indexer[dataflow]'"
+        ) from None
 
 
 class _Discarded(logging.Handler):

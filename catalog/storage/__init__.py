@@ -10,17 +10,18 @@ Not for: what the bytes mean.
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from catalog.errors import UsageError
 from catalog.storage.base import Store
 from catalog.storage.locations import absolute, is_url, join, name_of, parent_of, scheme_of
 from catalog.storage.locations import redact as redact
 
 __all__ = [
     "absolute",
+    "check_writable",
     "compare_and_swap",
     "create",
     "delete_tree",
@@ -61,6 +62,20 @@ def _store(scheme: str) -> Store:
     return FsspecStore(scheme)
 
 
+# Stores that can refuse an overwrite, without which a publisher cannot keep its promises.
+_WRITABLE_SCHEMES = frozenset(("file", "gs", "memory"))
+
+
+def check_writable(url: str) -> str:
+    """`url` if results can be written there. Raises UsageError."""
+    if scheme_of(url) not in _WRITABLE_SCHEMES:
+        raise UsageError(
+            f"{redact(url)}: writing to {scheme_of(url)}:// is not supported, for want of conditional writes; use a "
+            "local path or gs://"
+        )
+    return url
+
+
 def store_for(url: str) -> Store:
     """The store that `url` lives in. One per scheme and process."""
     return _store(scheme_of(url))
@@ -89,17 +104,17 @@ def open_read(url: str) -> BinaryIO:
 
 def create(url: str, data: bytes) -> None:
     """Writes an object that must not exist yet, all of it or nothing. Raises ConflictError if it exists."""
-    store_for(url).create(url, data)
+    store_for(check_writable(url)).create(url, data)
 
 
 def write(url: str, data: bytes) -> None:
     """Stores `data` at `url`, all of it or nothing, replacing what is there."""
-    store_for(url).write(url, data)
+    store_for(check_writable(url)).write(url, data)
 
 
 def put_file(local_path: str | Path, url: str) -> None:
     """Stores a finished local file at `url`, all of it or nothing, replacing what is there."""
-    store_for(url).put_file(Path(local_path), url)
+    store_for(check_writable(url)).put_file(Path(local_path), url)
 
 
 def read_with_token(url: str) -> tuple[bytes | None, str | None]:
@@ -109,7 +124,7 @@ def read_with_token(url: str) -> tuple[bytes | None, str | None]:
 
 def compare_and_swap(url: str, data: bytes, token: str | None) -> None:
     """Replaces the object if it is still the one `token` was read from. Raises ConflictError if it is not."""
-    store_for(url).compare_and_swap(url, data, token)
+    store_for(check_writable(url)).compare_and_swap(url, data, token)
 
 
 def list_files(prefix: str) -> Iterator[str]:
@@ -142,13 +157,13 @@ def delete_tree(prefix: str) -> None:
     store_for(prefix).delete_tree(prefix)
 
 
-def local_copy(url: str, folder: str | Path | None = None) -> Path:
+def local_copy(url: str, folder: str | Path) -> Path:
     """A local path with the object's bytes: the object itself on a local disk, else a download into `folder`."""
     store = store_for(url)
     path = store.local_path(url)
     if path is not None:
         return path
-    target = Path(folder if folder is not None else tempfile.mkdtemp(prefix="catalog-indexer-")) / name_of(url)
+    target = Path(folder) / name_of(url)
     with store.open_read(url) as source, target.open("wb") as sink:
         while chunk := source.read(8 << 20):
             sink.write(chunk)

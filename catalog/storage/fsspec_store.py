@@ -1,4 +1,4 @@
-"""Every scheme that fsspec knows, read through fsspec; written where a conditional write is possible."""
+"""Every scheme that fsspec knows, through fsspec."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from catalog.storage.base import Store
 
 
 class FsspecStore(Store):
-    """One fsspec file system. `memory://` takes every operation; other schemes are read-only.
-
-    A store that cannot refuse an overwrite cannot keep the promises of a publisher, so it is refused instead.
-    """
+    """One fsspec file system, written only where the storage door allows it."""
 
     def __init__(self, scheme: str) -> None:
         import fsspec
@@ -29,15 +26,7 @@ class FsspecStore(Store):
             raise MissingExtraError(f"{scheme}:// cannot be read: {error}") from None
         except ValueError:
             raise UsageError(f"{scheme}:// is not a storage scheme that fsspec knows") from None
-        self._scheme = scheme
         self._lock = threading.Lock()
-
-    def _check_writable(self, url: str) -> None:
-        if self._scheme != "memory":
-            raise UsageError(
-                f"{url}: writing to {self._scheme}:// is not supported, for want of conditional writes; "
-                "use a local path or gs://"
-            )
 
     def read_bytes(self, url: str, limit: int | None = None) -> bytes:
         if limit is None:
@@ -49,22 +38,18 @@ class FsspecStore(Store):
         return cast(BinaryIO, self._fs.open(url, "rb"))
 
     def create(self, url: str, data: bytes) -> None:
-        self._check_writable(url)
         with self._lock:
             if self._fs.exists(url):
                 raise ConflictError(f"{url} exists already and is never overwritten")
             self._fs.pipe_file(url, data)
 
     def write(self, url: str, data: bytes) -> None:
-        self._check_writable(url)
         self._fs.pipe_file(url, data)
 
     def put_file(self, local_path: Path, url: str) -> None:
-        self._check_writable(url)
         self._fs.pipe_file(url, local_path.read_bytes())
 
     def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
-        self._check_writable(url)
         with self._lock:
             if self.read_with_token(url)[1] != token:
                 raise ConflictError(f"{url} was changed by somebody else in the meantime")

@@ -18,6 +18,11 @@ def test_types_are_widened_and_become_text_where_nothing_else_holds_both() -> No
     assert unify([one, other]) == pa.struct(expected)
 
 
+def test_a_whole_number_that_a_float_has_not_is_rounded_and_no_error() -> None:
+    values = struct(a=pa.array([2**53 + 1]))
+    assert cast(values, pa.struct([("a", pa.float64())])).to_pylist() == [{"a": float(2**53)}]
+
+
 def test_a_column_is_cast_to_the_wider_type_and_what_it_lacks_is_null() -> None:
     values = struct(a=pa.array([1, None]), b=pa.array([[1, 2], []]))
     target = pa.struct([("a", pa.string()), ("b", pa.string()), ("c", pa.int64())])

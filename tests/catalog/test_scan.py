@@ -44,6 +44,13 @@ def test_every_picture_is_listed_once_with_its_folder_as_category(tmp_path: Path
     assert all(Path(uri).is_file() for uri in located)
 
 
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for name in ("none", "file"):
+        with pytest.raises(UsageError, match=f"{name} is no folder"):
+            scan(str(tmp_path / name), str(tmp_path / "catalog.csv"))
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no pictures below it"):
         scan(str(tmp_path), str(tmp_path / "catalog.csv"))

@@ -120,6 +120,10 @@ def test_long_texts_with_line_breaks_are_no_unclosed_quotes(tmp_path: Path) -> N
 def test_semicolons_and_a_header_alone_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id;image\n1;a,b.jpg\n")
     assert rows_of(tmp_path / "a.csv") == [{"id": "1", "image": "a,b.jpg"}]
+    (tmp_path / "a.csv").write_text('\n\nid;image;"price, EUR"\n1;a.jpg;2\n')
+    assert rows_of(tmp_path / "a.csv") == [{"id": "1", "image": "a.jpg", "price, EUR": "2"}]
+    (tmp_path / "a.csv").write_text('id,"two\nlines",l\u2028s\n1,2,3\n')
+    assert rows_of(tmp_path / "a.csv") == [{"id": "1", "two\nlines": "2", "l\u2028s": "3"}]
     for text in ("id,image", "id,image\n", "id,image\n\n"):
         (tmp_path / "b.csv").write_text(text)
         assert column_names(str(tmp_path / "b.csv")) == ["id", "image"]

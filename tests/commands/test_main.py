@@ -55,6 +55,20 @@ def test_wrong_usage_exits_with_two(cli: Cli, tmp_path: Path) -> None:
     assert (extra.code, extra.err.strip()) == (2, "catalog-indexer verify: takes no flags after --")
 
 
+def test_an_output_that_cannot_be_is_one_sentence(
+    make_catalog: Callable[..., Catalog], cli: Cli, tmp_path: Path
+) -> None:
+    catalog = make_catalog(1)
+    (tmp_path / "file").write_text("x")
+    for output, message in (
+        (tmp_path / "file", "cannot be used: Not a directory"),
+        ("s3://bucket/e", "writing to s3:// is not supported"),
+    ):
+        refused = cli("embed", "--catalog", catalog.csv, "--output", output)
+        assert refused.code == 2
+        assert message in refused.err.splitlines()[-1]
+
+
 def test_a_missing_package_is_one_sentence(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("pipelines")]:
         monkeypatch.delitem(sys.modules, name)
@@ -155,6 +169,7 @@ def test_a_question_that_cannot_be_answered_is_refused(published: list[object], 
     for flags, message in (
         (["--item", "nosuch"], "has no item 'nosuch'"),
         (["--vector", tmp_path / "long.npy"], "the vector has shape [300], the index wants [256]"),
+        (["--image", "http://host/a.jpg"], "images are read from disks and object stores only"),
         (["--vector", tmp_path / "nan.npy"], "the vector has a value that is not a finite number"),
         (["--vector", tmp_path / "text.npy"], "is not a NumPy .npy file of numbers"),
         (["--vector", tmp_path / "none.npy"], "there is no such file"),
@@ -189,6 +204,7 @@ def test_a_flipped_byte_is_named_by_verify_and_refused_by_search(
     published: list[object], tmp_path: Path, cli: Cli
 ) -> None:
     assert cli("verify", *published, "--json").json["intact"] is True
+    assert cli("verify", *published, "--version", "v9").code == 2
     folder = next((tmp_path / "a" / "shop" / "versions").iterdir())
     rng = np.random.default_rng(0)
     for path in sorted(folder.iterdir()):
@@ -199,6 +215,7 @@ def test_a_flipped_byte_is_named_by_verify_and_refused_by_search(
                 refused = cli(command[0], *published, *command[1:])
                 assert refused.code == 1
                 assert f"{path} is damaged" in refused.err
+        assert cli("verify", *published, "--json").json["intact"] is False
         path.write_bytes(whole)
     assert cli("verify", *published).code == 0
 

@@ -79,6 +79,7 @@ def test_lists_that_hold_too_few_vectors_are_not_the_end_of_a_search(
     ivf: tuple[str, np.ndarray, Searcher], rerank: int
 ) -> None:
     _, vectors, searcher = ivf
+    assert searcher.search(vectors[:1], 2_500, OperatingPoint(0, rerank))[0].shape == (1, 2_500)
     rows, _ = searcher.search(vectors[:10], 2_500, OperatingPoint(1, rerank))
     assert rows.shape == (10, 2_500)
     assert (rows >= 0).all()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
+
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from catalog.errors import IntegrityError, UsageError
+from catalog.errors import IntegrityError, MissingExtraError, UsageError
 from pipelines.runner import pipeline_options, run
 
 
@@ -48,3 +50,9 @@ def test_a_defect_in_a_worker_is_not_dressed_up() -> None:
     _ = pipeline | beam.Create([1]) | beam.Map(_break)
     with pytest.raises(Exception, match="a defect"):
         run(pipeline)
+
+
+def test_dataflow_without_its_extra_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apache_beam.runners.dataflow.internal.apiclient", None)
+    with pytest.raises(MissingExtraError, match=r"run pip install 'catalog-indexer\[dataflow\]'"):
+        pipeline_options(["--runner=DataflowRunner", "--project=p", "--region=r"])
