@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -43,8 +44,12 @@ class CsvFile:
             raise UsageError(f"{storage.redact(self._url)} is empty; expected a header row with column names")
         delimiter = _delimiter_of(self._url, re.split(r"[\r\n]", text, maxsplit=1)[0])
         records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        names = next(records)
-        self._only_header = len(beginning) < _HEADER_BYTES and not any(records)
+        try:
+            names = next(records)
+        except csv.Error as error:
+            raise UsageError(f"{storage.redact(self._url)} has a header that is none: {error}") from None
+        with contextlib.suppress(csv.Error):  # A first row that Python's reader does not take is a row all the same.
+            self._only_header = len(beginning) < _HEADER_BYTES and not any(records)
         return delimiter, names
 
     def blocks(self) -> Iterator[Block]:
