@@ -96,14 +96,9 @@ class CsvFile:
 
     def _row_numbers(self, count: int, first: int) -> np.ndarray:
         """int64 [count]: the numbers from `first` on that no unparsed row has."""
-        unparsed = {bad.row for bad in self._unparsed}
-        rows, number = np.empty(count, np.int64), first
-        for i in range(count):
-            while number in unparsed:
-                number += 1
-            rows[i] = number
-            number += 1
-        return rows
+        unparsed = [bad.row for bad in self._unparsed if bad.row >= first]
+        candidates = np.arange(first, first + count + len(unparsed))
+        return candidates[~np.isin(candidates, unparsed)][:count]
 
     def _check_quotes(self) -> None:
         """Reads the file once more, strictly. A quote that is never closed makes one cell of all the rows after it, up

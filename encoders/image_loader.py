@@ -51,8 +51,8 @@ class LoadFailure:
 
 
 def resize(image: Image.Image, input_size: tuple[int, int]) -> np.ndarray:
-    """An RGB image as uint8 [height, width, 3], stretched to `input_size` (height, width) with an antialiased
-    bilinear filter: the filter that pretrained TF-Hub encoders agree with on the photos it was measured on."""
+    """An RGB image as uint8 [height, width, 3], stretched to `input_size` (height, width) with a bilinear filter whose
+    support grows with the reduction, so that fine patterns do not alias."""
     height, width = input_size
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 

@@ -86,7 +86,8 @@ def test_a_flipped_byte_in_any_page_is_found_and_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     original, named = read_file(str(path)), []
     footer = int.from_bytes(whole[-8:-4], "little") + 8
-    for place in range(4, len(whole) - footer, 37):
+    places = range(4, len(whole) - footer, 3)
+    for place in places:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         try:
             found = read_file(str(path))
@@ -94,7 +95,8 @@ def test_a_flipped_byte_in_any_page_is_found_and_named(tmp_path: Path) -> None:
             named.append(str(error))
         else:
             assert found.equals(original)  # A byte that says nothing, such as a statistic of a page.
-    assert len(named) > 50
+    assert len(places) > 500
+    assert len(named) > 0.8 * len(places)
     assert all(f"{path} is damaged" in sentence for sentence in named)
     path.write_bytes(whole[:-100])
     with pytest.raises(IntegrityError, match="is damaged"):

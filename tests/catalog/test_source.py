@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from catalog import storage
 from catalog.errors import UsageError
 from catalog.rows import split_by_partition
 from catalog.source import CatalogSource, open_catalog, read_rows
@@ -126,3 +127,13 @@ def test_files_of_one_name_are_told_apart_in_the_origin(tmp_path: Path) -> None:
         (tmp_path / folder / "c.csv").write_text(f"id,image\n{folder},1.jpg\n")
     rows = all_rows(CatalogSource((str(tmp_path / "*" / "c.csv"),)))
     assert [row["origin"] for row in rows] == [f"{tmp_path}/{folder}/c.csv row 2" for folder in ("a", "b")]
+
+
+def test_a_catalog_is_read_from_any_fsspec_url_and_glob() -> None:
+    for name in ("1", "2"):
+        storage.write(f"memory://fsspec-catalog/{name}.csv", f"id,image\n{name},{name}.jpg\n".encode())
+    rows = all_rows(CatalogSource(("memory://fsspec-catalog/*.csv",)))
+    assert [(row["item_id"], row["image_uri"].removeprefix("memory:").lstrip("/")) for row in rows] == [
+        ("1", "fsspec-catalog/1.jpg"),
+        ("2", "fsspec-catalog/2.jpg"),
+    ]

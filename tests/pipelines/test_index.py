@@ -284,3 +284,18 @@ def test_nights_that_change_the_type_of_a_column_still_make_one_index(
         priced = {int(item_id[-4:]): str(price) for item_id, price in found.items() if price is not None}
         assert len(found) == 30
         assert {number: text.removesuffix(".0") for number, text in priced.items()} == night
+
+
+def test_colour_histograms_are_indexed_and_asked_by_euclidean_l1_and_cosine(
+    make_catalog: Callable[..., Catalog], tmp_path: Path
+) -> None:
+    catalog = make_catalog(40)
+    embed(EmbedConfig(CatalogSource((str(catalog.csv),)), str(tmp_path / "e"), "color-histogram:rgb:4x4x4"))
+    for metric in ("l2", "l1", "cosine"):
+        index(IndexConfig(str(tmp_path / "e"), str(tmp_path / "a"), metric, metric=metric))
+        opened = CatalogIndex.open(str(tmp_path / "a"), metric)
+        vectors = np.array([opened.vector_of(item_id) for item_id in catalog.ids])
+        expected = exact_rows(vectors[:5], vectors, metric, 3)
+        for row in range(5):
+            matches = opened.search_item(catalog.ids[row], 3)
+            assert [match.item_id for match in matches] == [catalog.ids[each] for each in expected[row]]
