@@ -5,8 +5,29 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+
+class TransientError(OSError):
+    """A failure that may pass: the store is throttling or failing, or a connection was lost.
+
+    Attributes:
+        retry_after: seconds that the store asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An object's first bytes, and the version of the object that they are of (see `version_of`)."""
+
+    data: bytes
+    version: str
 
 
 class Store(ABC):
@@ -14,6 +35,11 @@ class Store(ABC):
 
     @abstractmethod
     def read_bytes(self, url: str, limit: int | None = None) -> bytes: ...
+
+    def fetch(self, url: str, limit: int) -> Fetched:
+        """A store that gives no version with the bytes is asked for it first: a change in between is seen later."""
+        version = self.version_of(url)
+        return Fetched(self.read_bytes(url, limit), version)
 
     @abstractmethod
     def open_read(self, url: str) -> BinaryIO: ...

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import ConflictError
-from catalog.storage.base import Store
+from catalog.storage.base import Fetched, Store
 from catalog.storage.locations import absolute
 
 
@@ -24,6 +24,17 @@ class LocalStore(Store):
     def read_bytes(self, url: str, limit: int | None = None) -> bytes:
         with self.open_read(url) as file:
             return file.read(-1 if limit is None else limit)
+
+    def fetch(self, url: str, limit: int) -> Fetched:
+        # Not waiting on a pipe, which would be for ever; ordinary files do not know the flag.
+        descriptor = os.open(absolute(url), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as file:
+            version = _version(url, os.fstat(descriptor))
+            chunks, left = [], limit
+            while left > 0 and (chunk := file.read(left)):
+                chunks.append(chunk)
+                left -= len(chunk)
+        return Fetched(chunks[0] if len(chunks) == 1 else b"".join(chunks), version)
 
     def open_read(self, url: str) -> BinaryIO:
         return open(absolute(url), "rb")
@@ -80,16 +91,19 @@ class LocalStore(Store):
         return os.stat(absolute(url)).st_size
 
     def version_of(self, url: str) -> str:
-        status = os.stat(absolute(url))
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{url} is not a regular file")  # A pipe would be waited for, and for ever.
-        return f"{status.st_size}-{status.st_mtime_ns}"
+        return _version(url, os.stat(absolute(url)))
 
     def delete_tree(self, prefix: str) -> None:
         shutil.rmtree(absolute(prefix), ignore_errors=True)
 
     def local_path(self, url: str) -> Path | None:
         return Path(absolute(url))
+
+
+def _version(url: str, status: os.stat_result) -> str:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{url} is not a regular file")
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 @contextlib.contextmanager
