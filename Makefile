@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := .tools/bin
-# An object store for the tests that honours generation preconditions.
+# Object stores for the tests: one of Google's kind that honours generation preconditions, one of Amazon's kind that
+# honours If-Match and If-None-Match.
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
+S3_GATEWAY := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 .PHONY: install demo test lint bench tools lock clean
 
@@ -35,8 +37,9 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.index --json
 
 tools:
-	@if [ -x $(TOOLS)/fake-gcs-server ]; then :; \
-	elif command -v go > /dev/null; then mkdir -p $(TOOLS) && echo "building fake-gcs-server" && GOBIN=$(CURDIR)/$(TOOLS) go install $(FAKE_GCS); \
+	@if [ -x $(TOOLS)/fake-gcs-server ] && [ -x $(TOOLS)/versitygw ]; then :; \
+	elif command -v go > /dev/null; then mkdir -p $(TOOLS) && echo "building two object stores" && \
+	    GOBIN=$(CURDIR)/$(TOOLS) go install $(FAKE_GCS) && GOBIN=$(CURDIR)/$(TOOLS) go install $(S3_GATEWAY); \
 	else echo "Go is not installed: the tests on an object store will be skipped"; fi
 
 # Resolves requirements.lock anew from the ranges in setup.py.

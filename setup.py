@@ -21,6 +21,8 @@ setup(
         "pyarrow>=18,<26",
         "fsspec>=2024.10",
         "google-cloud-storage>=2.18,<4",
+        "obstore>=0.12,<0.13",
+        "urllib3>=2.2,<3",
         "xxhash>=3.4,<5",
     ],
     extras_require={
@@ -30,6 +32,7 @@ setup(
             "tensorflow-hub>=0.16.1,<0.17",
             "setuptools>=75,<81",  # tensorflow-hub imports pkg_resources, which setuptools 81 took out
             "tf-keras>=2.20,<2.22",
+            "openvino>=2026.0,<2027",
             "pillow>=12,<14",
             "threadpoolctl>=3.5,<4",
         ],
@@ -37,7 +40,6 @@ setup(
         "cpu": ["faiss-cpu>=1.15.1,<1.16"],
         "gpu": ["faiss-gpu>=1.15.1,<1.16", "tensorflow[and-cuda]>=2.20,<2.22"],
         "dataflow": ["apache-beam[gcp]>=2.77,<2.78"],
-        "s3": ["s3fs>=2024.10"],
         "dev": [
             "build>=1.2",
             "hypothesis>=6.100",

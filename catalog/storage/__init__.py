@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from catalog.errors import UsageError
-from catalog.storage.base import Store
+from catalog.errors import ConflictError, UsageError
+from catalog.storage.base import Fetched, Store
+from catalog.storage.base import TransientError as TransientError
 from catalog.storage.locations import absolute, is_url, join, name_of, parent_of, scheme_of
 from catalog.storage.locations import redact as redact
+from catalog.storage.retry import Retrier
 
 __all__ = [
     "absolute",
@@ -27,6 +29,7 @@ __all__ = [
     "delete_tree",
     "exists",
     "expand",
+    "fetch",
     "is_url",
     "join",
     "list_files",
@@ -57,13 +60,20 @@ def _store(scheme: str) -> Store:
         from catalog.storage.gcs import GcsStore
 
         return GcsStore()
+    if scheme in ("s3", "s3a"):
+        from catalog.storage.s3 import S3Store
+
+        return S3Store()
     from catalog.storage.fsspec_store import FsspecStore
 
     return FsspecStore(scheme)
 
 
 # Stores that can refuse an overwrite, without which a publisher cannot keep its promises.
-_WRITABLE_SCHEMES = frozenset(("file", "gs", "memory"))
+_WRITABLE_SCHEMES = frozenset(("file", "gs", "s3", "memory"))
+
+#: Tries again, for every store, what may pass; see `catalog.storage.retry`.
+retrier = Retrier()
 
 
 def check_writable(url: str) -> str:
@@ -71,7 +81,7 @@ def check_writable(url: str) -> str:
     if scheme_of(url) not in _WRITABLE_SCHEMES:
         raise UsageError(
             f"{redact(url)}: writing to {scheme_of(url)}:// is not supported, for want of conditional writes; use a "
-            "local path or gs://"
+            "local path, gs:// or s3://"
         )
     return url
 
@@ -94,67 +104,96 @@ def may_hold_images(url: str) -> bool:
 
 def read_bytes(url: str, limit: int | None = None) -> bytes:
     """The object's bytes; at most `limit` of them when given. Raises FileNotFoundError, PermissionError or OSError."""
-    return store_for(url).read_bytes(url, limit)
+    return retrier(lambda _: store_for(url).read_bytes(url, limit))
+
+
+def fetch(url: str, limit: int) -> Fetched:
+    """The object's first `limit` bytes and the version that they are of, in one request where the store can.
+
+    Raises FileNotFoundError, PermissionError, TimeoutError or OSError.
+    """
+    return retrier(lambda _: store_for(url).fetch(url, limit))
 
 
 def open_read(url: str) -> BinaryIO:
     """A seekable binary file over the object."""
-    return store_for(url).open_read(url)
+    return retrier(lambda _: store_for(url).open_read(url))
 
 
 def create(url: str, data: bytes) -> None:
     """Writes an object that must not exist yet, all of it or nothing. Raises ConflictError if it exists."""
-    store_for(check_writable(url)).create(url, data)
+    store = store_for(check_writable(url))
+
+    def attempt(failures: int) -> None:
+        try:
+            store.create(url, data)
+        except ConflictError:
+            # After a lost answer, what is there may be what was written.
+            if not failures or store.read_bytes(url) != data:
+                raise
+
+    retrier(attempt)
 
 
 def write(url: str, data: bytes) -> None:
     """Stores `data` at `url`, all of it or nothing, replacing what is there."""
-    store_for(check_writable(url)).write(url, data)
+    store = store_for(check_writable(url))
+    retrier(lambda _: store.write(url, data))
 
 
 def put_file(local_path: str | Path, url: str) -> None:
     """Stores a finished local file at `url`, all of it or nothing, replacing what is there."""
-    store_for(check_writable(url)).put_file(Path(local_path), url)
+    store = store_for(check_writable(url))
+    retrier(lambda _: store.put_file(Path(local_path), url))
 
 
 def read_with_token(url: str) -> tuple[bytes | None, str | None]:
     """The bytes and the token that `compare_and_swap` wants; (None, None) where there is no such object."""
-    return store_for(url).read_with_token(url)
+    return retrier(lambda _: store_for(url).read_with_token(url))
 
 
 def compare_and_swap(url: str, data: bytes, token: str | None) -> None:
     """Replaces the object if it is still the one `token` was read from. Raises ConflictError if it is not."""
-    store_for(check_writable(url)).compare_and_swap(url, data, token)
+    store = store_for(check_writable(url))
+
+    def attempt(failures: int) -> None:
+        try:
+            store.compare_and_swap(url, data, token)
+        except ConflictError:
+            if not failures or store.read_bytes(url) != data:
+                raise
+
+    retrier(attempt)
 
 
 def list_files(prefix: str) -> Iterator[str]:
     """URLs of the files below the folder `prefix`, sorted; nothing where there is no such folder."""
-    return store_for(prefix).list_files(prefix)
+    return iter(retrier(lambda _: list(store_for(prefix).list_files(prefix))))
 
 
 def expand(pattern: str) -> list[str]:
     """The sorted URLs that a path or glob names; empty when it names none."""
-    return store_for(pattern).expand(pattern)
+    return retrier(lambda _: store_for(pattern).expand(pattern))
 
 
 def exists(url: str) -> bool:
     """Whether there is an object at `url`."""
-    return store_for(url).exists(url)
+    return retrier(lambda _: store_for(url).exists(url))
 
 
 def size(url: str) -> int:
     """Bytes in the object. Raises FileNotFoundError."""
-    return store_for(url).size(url)
+    return retrier(lambda _: store_for(url).size(url))
 
 
 def version_of(url: str) -> str:
     """What the store says changes when the object does: generation, etag, or size and mtime. One cheap request."""
-    return store_for(url).version_of(url)
+    return retrier(lambda _: store_for(url).version_of(url))
 
 
 def delete_tree(prefix: str) -> None:
     """Deletes every object below the folder `prefix`."""
-    store_for(prefix).delete_tree(prefix)
+    retrier(lambda _: store_for(prefix).delete_tree(prefix))
 
 
 def local_copy(url: str, folder: str | Path) -> Path:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from catalog.errors import ConflictError, MissingExtraError, UsageError
-from catalog.extras import explain_missing
 from catalog.storage.base import Store
 
 
@@ -21,8 +20,6 @@ class FsspecStore(Store):
         try:
             self._fs: Any = fsspec.filesystem(scheme)
         except ImportError as error:
-            if scheme in ("s3", "s3a"):
-                raise explain_missing(ModuleNotFoundError(name="s3fs")) or error from None
             raise MissingExtraError(f"{scheme}:// cannot be read: {error}") from None
         except ValueError:
             raise UsageError(f"{scheme}:// is not a storage scheme that fsspec knows") from None

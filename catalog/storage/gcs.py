@@ -1,17 +1,21 @@
-"""Google Cloud Storage through its own client, whose generation preconditions make the conditional writes."""
+"""Google Cloud Storage through its own client, whose generation preconditions make the conditional writes.
+
+Images, which are many and small, come through obstore."""
 
 from __future__ import annotations
 
 import contextlib
 import fnmatch
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from catalog.errors import ConflictError, UsageError
-from catalog.storage.base import Store
+from catalog.storage.base import Fetched, Store, TransientError
 from catalog.storage.locations import scheme_of
+from catalog.storage.object_client import NO_RETRIES, ObjectClients, client_options
 
 
 class GcsStore(Store):
@@ -19,6 +23,7 @@ class GcsStore(Store):
 
     def __init__(self) -> None:
         self._client_of_process: dict[int, Any] = {}
+        self._readers = ObjectClients(_reader)
 
     def __reduce__(self) -> tuple[type[GcsStore], tuple[()]]:
         return GcsStore, ()  # Clients hold connections: each process makes its own.
@@ -62,6 +67,9 @@ class GcsStore(Store):
                 return cast(bytes, self._blob(url).download_as_bytes(end=None if limit is None else limit - 1))
         except exceptions.RequestRangeNotSatisfiable:
             return b""  # A range of an empty object.
+
+    def fetch(self, url: str, limit: int) -> Fetched:
+        return self._readers.fetch(url, limit)
 
     def open_read(self, url: str) -> BinaryIO:
         return cast(BinaryIO, self._existing(url).open("rb"))
@@ -139,10 +147,27 @@ def _as_os_errors(url: str) -> Iterator[None]:
     except (exceptions.GatewayTimeout, exceptions.RetryError) as error:
         raise TimeoutError(f"{url}: {error.message}") from None
     except (exceptions.ServerError, exceptions.TooManyRequests) as error:
-        raise OSError(f"{url}: {error.message}") from None
+        raise TransientError(f"{url}: {error.message}") from None
 
 
 def _split(url: str) -> tuple[str, str]:
     assert scheme_of(url) == "gs", url
     bucket, _, name = url.split("://", 1)[1].partition("/")
     return bucket, name
+
+
+def _reader(bucket: str) -> Any:
+    from obstore.store import GCSStore
+
+    client: Any = GCSStore  # Its options are typed dictionaries.
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if not emulator:
+        return client(bucket, client_options=client_options(allow_http=False), retry_config=NO_RETRIES)
+    base = emulator if "://" in emulator else f"http://{emulator}"
+    account = {"gcs_base_url": base, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+    return client(
+        bucket,
+        config={"service_account_key": json.dumps(account)},
+        client_options=client_options(allow_http=True),
+        retry_config=NO_RETRIES,
+    )

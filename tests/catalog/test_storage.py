@@ -13,7 +13,7 @@ import pytest
 
 from catalog import storage
 from catalog.errors import ConflictError, MissingExtraError, UsageError
-from tests.catalog.object_stores import gcs_server
+from tests.catalog.object_stores import gcs_server, s3_server
 
 _fresh = itertools.count()
 
@@ -26,7 +26,15 @@ def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     storage._store.cache_clear()
 
 
-@pytest.fixture(params=["local", "memory", "gcs"])
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as bucket:
+        storage._store.cache_clear()
+        yield bucket
+    storage._store.cache_clear()
+
+
+@pytest.fixture(params=["local", "memory", "gcs", "s3"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty folder in each kind of store."""
     folder = f"case-{next(_fresh)}"
@@ -34,7 +42,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / folder)
     if request.param == "memory":
         return f"memory://{folder}"
-    return f"{request.getfixturevalue('gcs')}/{folder}"
+    return f"{request.getfixturevalue(request.param)}/{folder}"
 
 
 def test_what_is_written_is_read(root: str) -> None:
@@ -47,6 +55,19 @@ def test_what_is_written_is_read(root: str) -> None:
     with storage.open_read(url) as file:
         file.seek(5)
         assert file.read(2) == b"56"
+
+
+def test_a_fetch_gives_the_first_bytes_and_their_version(root: str) -> None:
+    url = storage.join(root, "photo.jpg")
+    storage.write(url, bytes(range(100)) * 30_000)
+    fetched = storage.fetch(url, 250)
+    assert fetched.data == (bytes(range(100)) * 3)[:250]
+    assert fetched.version == storage.version_of(url)
+    assert len(storage.fetch(url, 5_000_000).data) == 3_000_000
+    storage.write(url, b"")
+    assert storage.fetch(url, 10).data == b""
+    with pytest.raises(FileNotFoundError):
+        storage.fetch(storage.join(root, "nothing"), 10)
 
 
 def test_an_empty_object_can_be_read_with_a_limit(root: str) -> None:
@@ -176,11 +197,11 @@ def test_writing_where_no_conditional_write_is_possible_is_refused() -> None:
             write("data://x", b"")
 
 
-def test_a_scheme_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "s3fs", None)
+def test_a_scheme_whose_package_is_missing_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)
     storage._store.cache_clear()
-    with pytest.raises(MissingExtraError, match=r"s3fs is not installed: run pip install 'catalog-indexer\[s3\]'"):
-        storage.read_bytes("s3://bucket/x")
+    with pytest.raises(MissingExtraError, match=r"abfs:// cannot be read: .*adlfs"):
+        storage.read_bytes("abfs://bucket/x")
 
 
 def test_an_unknown_scheme_is_named() -> None:

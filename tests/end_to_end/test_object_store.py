@@ -9,13 +9,13 @@ import pytest
 
 from catalog import storage
 from catalog.snapshot import latest_snapshot
-from tests.catalog.object_stores import gcs_server
+from tests.catalog.object_stores import gcs_server, s3_server
 from tests.conftest import Catalog, Finished
 
 
-@pytest.fixture
-def bucket(tmp_path: Path) -> Iterator[str]:
-    with gcs_server(tmp_path) as url:
+@pytest.fixture(params=[gcs_server, s3_server], ids=["gs", "s3"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with request.param(tmp_path) as url:
         storage._store.cache_clear()
         yield url
     storage._store.cache_clear()
