@@ -7,6 +7,8 @@ from typing import Any
 
 METRICS = ("cosine", "dot", "l2", "l1")
 VECTOR_TYPES = ("float16", "float32")
+PRECISIONS = ("float32", "bfloat16", "float16")
+ENGINES = ("auto", "openvino", "tensorflow")
 
 
 @dataclass(frozen=True)

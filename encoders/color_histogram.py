@@ -28,7 +28,7 @@ class ColorHistogramEncoder(Encoder):
     histogram intersection.
     """
 
-    batch_size = 64
+    one_by_one = True
 
     def __init__(self, space: str = "hsv", bins: tuple[int, int, int] | None = None) -> None:
         self._space = space

@@ -15,6 +15,8 @@ class Encoder(ABC):
     info: EncoderInfo
     #: Rows that `encode` is best called with. A constant of the encoder, so that results do not depend on the machine.
     batch_size: int = 32
+    #: Whether `encode` is fastest with one image at a time, called by many threads at once.
+    one_by_one: bool = False
 
     @abstractmethod
     def encode(self, images: np.ndarray) -> np.ndarray:

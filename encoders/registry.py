@@ -9,24 +9,39 @@ from encoders.encoder import Encoder
 
 SPECS = "color-histogram[:rgb|hsv][:AxBxC], savedmodel:PATH[?size=224], tfhub:HANDLE[?size=224], keras:NAME[@weights]"
 
-_loaded: dict[str, Encoder] = {}
+_loaded: dict[tuple[str, str], Encoder] = {}
 _lock = threading.Lock()
 
 
-def load_encoder(spec: str) -> Encoder:
+def load_encoder(spec: str, engine: str = "auto") -> Encoder:
     """The encoder that `spec` names; the same object for the same text in one process.
+
+    Args:
+        spec: one of `SPECS`.
+        engine: what runs SavedModels: `openvino`, `tensorflow`, or `auto`: TensorFlow where there is a GPU or where
+            OpenVINO does not take the model.
 
     Raises:
         UsageError: the text is no SPEC, or what it names cannot be loaded.
     """
     with _lock:
-        if spec not in _loaded:
-            encoder = _load(spec)
-            _loaded[spec] = _loaded[encoder.info.spec] = encoder  # Workers are told the absolute spelling.
-        return _loaded[spec]
+        if (spec, engine) not in _loaded:
+            encoder = _load(spec, engine)
+            # Workers are told the absolute spelling.
+            _loaded[spec, engine] = _loaded[encoder.info.spec, engine] = encoder
+        return _loaded[spec, engine]
 
 
-def _load(spec: str) -> Encoder:
+def with_precision(spec: str, precision: str) -> str:
+    """`spec` with another precision. Raises UsageError for an encoder that has only one."""
+    if precision == "float32":
+        return spec
+    if not spec.startswith(("savedmodel:", "tfhub:")):
+        raise UsageError(f"--precision {precision} is for savedmodel: and tfhub: encoders, not for {spec}")
+    return f"{spec}{'&' if '?' in spec else '?'}precision={precision}"
+
+
+def _load(spec: str, engine: str) -> Encoder:
     kind, _, location = spec.partition(":")
     if kind == "color-histogram":
         from encoders.color_histogram import ColorHistogramEncoder
@@ -35,11 +50,11 @@ def _load(spec: str) -> Encoder:
     if kind == "savedmodel":
         from encoders.saved_model import load_saved_model
 
-        return load_saved_model(location)
+        return load_saved_model(location, engine)
     if kind == "tfhub":
         from encoders.saved_model import load_tfhub
 
-        return load_tfhub(location)
+        return load_tfhub(location, engine)
     if kind == "keras":
         from encoders.keras_application import load_keras_application
 

@@ -6,69 +6,122 @@ Keras 3 cannot load such models with `load_model`, so they are loaded as what th
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 from catalog import storage
+from catalog.encoder_info import PRECISIONS, EncoderInfo
 from catalog.errors import UsageError
 from catalog.extras import require
-from encoders.tensorflow_import import tensorflow
-from encoders.tf_function import TensorFlowEncoder, describe_with, files_fingerprint, parse_options
+from encoders.encoder import Encoder
+from encoders.openvino_engine import CannotConvertError, OpenVinoEncoder
+from encoders.tensorflow_import import has_gpu, tensorflow
+from encoders.tf_function import OPTIONS, TensorFlowEncoder, describe_with, files_fingerprint, parse_options
 
 _INPUT_SIZE = 224
 
 
-def load_saved_model(location: str) -> TensorFlowEncoder:
-    """`savedmodel:PATH[?size=HEIGHTxWIDTH]`. Raises UsageError when there is no SavedModel."""
+def load_saved_model(location: str, engine: str) -> Encoder:
+    """`savedmodel:PATH[?size=HEIGHTxWIDTH&precision=…]`. Raises UsageError when there is no SavedModel."""
     path, options = parse_options(location, "savedmodel:")
     path = storage.absolute(path)
     if not storage.exists(storage.join(path, "saved_model.pb")):
         raise UsageError(f"--encoder savedmodel:{path}: there is no saved_model.pb in that folder")
-    tf = tensorflow()
-    return _encoder(tf, tf.saved_model.load(path), f"savedmodel:{path}", path, options)
+    return _SavedModel(f"savedmodel:{path}", path, options).load(engine)
 
 
-def load_tfhub(location: str) -> TensorFlowEncoder:
-    """`tfhub:HANDLE[?size=HEIGHTxWIDTH]`, downloaded once and cached by TF Hub itself (`TFHUB_CACHE_DIR`).
+def load_tfhub(location: str, engine: str) -> Encoder:
+    """`tfhub:HANDLE[?…]`, downloaded once and cached by TF Hub itself (`TFHUB_CACHE_DIR`).
 
     Raises UsageError when the handle cannot be resolved.
     """
     handle, options = parse_options(location, "tfhub:")
-    tf = tensorflow()
+    tensorflow()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Its use of pkg_resources, which the locked setuptools still has.
         hub = require("tensorflow_hub")
     try:
         path = hub.resolve(handle)
-        model = hub.load(path)
+        if not storage.exists(storage.join(path, "saved_model.pb")):
+            raise OSError("it has no saved_model.pb")
     except Exception as error:  # TF Hub raises what its resolvers meet: URLError, OSError, ValueError, RuntimeError.
         raise UsageError(
             f"--encoder tfhub:{handle} cannot be loaded: {error}; expected a TF-Hub handle that this machine can "
             "reach, or one already in TFHUB_CACHE_DIR"
         ) from None
-    return _encoder(tf, model, f"tfhub:{handle}", path, options)
+    return _SavedModel(f"tfhub:{handle}", path, options).load(engine)
 
 
-def _encoder(tf: Any, model: Any, spec: str, path: str, options: dict[str, str]) -> TensorFlowEncoder:
-    call = _callable_of(model, spec)
-    size = _size_option(options, spec) or _declared_size(model) or (_INPUT_SIZE, _INPUT_SIZE)
+class _SavedModel:
+    """A SavedModel that was found, before an engine has it."""
 
-    def features(pixels: Any) -> Any:
-        result = call(tf.cast(pixels, tf.float32) / 255.0)
-        if isinstance(result, dict):
-            result = result.get("default", next(iter(result.values())))
-        return tf.reshape(result, [tf.shape(result)[0], -1]) if result.shape.rank != 2 else result
+    def __init__(self, spec: str, path: str, options: dict[str, str]) -> None:
+        self._spec = spec
+        self._path = path
+        self._options = options
+        self._size = _size_option(options, spec)
+        self._precision = options.get("precision", "float32")
+        if self._precision not in PRECISIONS:
+            raise UsageError(
+                f"--encoder {spec}: precision={self._precision} is unknown; expected one of {', '.join(PRECISIONS)}"
+            )
 
-    suffix = "" if not options else "?" + "&".join(f"{key}={value}" for key, value in sorted(options.items()))
-    info = describe_with(
-        name=Path(path.rstrip("/")).name if spec.startswith("savedmodel:") else spec.removeprefix("tfhub:"),
-        spec=spec + suffix,
-        input_size=size,
-        weights=files_fingerprint(path),
-        preprocessing="unit-interval",
-    )
-    return TensorFlowEncoder(info, features, keep_alive=model)
+    def load(self, engine: str) -> Encoder:
+        """The encoder on the engine asked for, or with `auto` on the better one that takes the model."""
+        if engine == "tensorflow" or (engine == "auto" and (self._precision == "float16" or has_gpu())):
+            return self._on_tensorflow()
+        try:
+            with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
+                return OpenVinoEncoder(_local_folder(self._path, scratch), self._size, self._precision, self._describe)
+        except CannotConvertError as error:
+            if engine == "openvino":
+                raise UsageError(
+                    f"--engine openvino does not take {self._spec}: {error}; use --engine tensorflow"
+                ) from None
+            return self._on_tensorflow()
+
+    def _describe(self, size: tuple[int, int]) -> EncoderInfo:
+        options = {name: text for name, text in self._options.items() if (name, text) != ("precision", "float32")}
+        suffix = "?" + "&".join(f"{key}={value}" for key, value in sorted(options.items())) if options else ""
+        spec = self._spec
+        return describe_with(
+            name=Path(self._path.rstrip("/")).name if spec.startswith("savedmodel:") else spec.removeprefix("tfhub:"),
+            spec=spec + suffix,
+            input_size=size,
+            weights=files_fingerprint(self._path),
+            preprocessing="unit-interval",
+            precision=self._precision,
+        )
+
+    def _on_tensorflow(self) -> TensorFlowEncoder:
+        tf = tensorflow()
+        try:
+            model = tf.saved_model.load(self._path)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--encoder {self._spec} is no SavedModel: {str(error).splitlines()[0]}") from None
+        call = _callable_of(model, self._spec)
+
+        def features(pixels: Any) -> Any:
+            result = call(tf.cast(pixels, tf.float32) / 255.0)
+            if isinstance(result, dict):
+                result = result.get("default", next(iter(result.values())))
+            return tf.reshape(result, [tf.shape(result)[0], -1]) if result.shape.rank != 2 else result
+
+        size = self._size or _declared_size(model) or (_INPUT_SIZE, _INPUT_SIZE)
+        return TensorFlowEncoder(self._describe(size), features, keep_alive=model, precision=self._precision)
+
+
+def _local_folder(path: str, scratch: str) -> str:
+    """The model's folder on this machine: itself, or a copy in `scratch`."""
+    if storage.scheme_of(path) == "file":
+        return storage.absolute(path)
+    for url in storage.list_files(path):
+        folder = Path(scratch) / storage.parent_of(url).removeprefix(path).strip("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        storage.local_copy(url, folder)
+    return scratch
 
 
 def _callable_of(model: Any, spec: str) -> Any:
@@ -103,10 +156,10 @@ def _declared_size(model: Any) -> tuple[int, int] | None:
 
 def _size_option(options: dict[str, str], spec: str) -> tuple[int, int] | None:
     text = options.get("size")
-    unknown = set(options) - {"size"}
+    unknown = set(options) - set(OPTIONS)
     if unknown:
         raise UsageError(
-            f"--encoder {spec}: unknown option {sorted(unknown)[0]!r}; the only one is size, as in ?size=224"
+            f"--encoder {spec}: unknown option {sorted(unknown)[0]!r}; expected {' or '.join(OPTIONS)}, as in ?size=224"
         )
     if text is None:
         return None

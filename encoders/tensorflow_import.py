@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import sys
 import tempfile
@@ -20,7 +21,9 @@ def tensorflow() -> Any:
         os.dup2(notices.fileno(), 2)
         try:
             tf = require("tensorflow")
-            tf.config.list_physical_devices("GPU")  # Looks for a driver now rather than at the first batch.
+            for gpu in tf.config.list_physical_devices("GPU"):  # Looks for a driver now, not at the first batch.
+                # Not the whole memory at once: a GPU is often shared by several worker processes.
+                tf.config.experimental.set_memory_growth(gpu, True)
         except BaseException:
             os.dup2(kept, 2)
             notices.seek(0)
@@ -30,3 +33,10 @@ def tensorflow() -> Any:
             os.dup2(kept, 2)
             os.close(kept)
     return tf
+
+
+@functools.cache
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU; without importing it (seconds) where the machine has no NVIDIA device."""
+    devices = glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg")
+    return bool(devices) and bool(tensorflow().config.list_physical_devices("GPU"))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import ConflictError, UsageError
-from catalog.storage.base import Fetched, Store
+from catalog.storage.base import Fetched as Fetched
+from catalog.storage.base import Store
 from catalog.storage.base import TransientError as TransientError
 from catalog.storage.locations import absolute, is_url, join, name_of, parent_of, scheme_of
 from catalog.storage.locations import redact as redact

@@ -114,7 +114,7 @@ def test_a_tfhub_handle_is_downloaded_once_and_then_read_from_the_cache(
     handle, requests = model_server
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    first, second = load_tfhub(handle), load_tfhub(handle)
+    first, second = load_tfhub(handle, "auto"), load_tfhub(handle, "auto")
     assert len(requests) == 1
     images = pictures(3, 32)
     np.testing.assert_array_equal(first.encode(images), second.encode(images))
