@@ -94,8 +94,15 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match=r"photo\.jpg is no catalog file: expected \.csv"):
-        check_readable("photo.jpg")
+    wanted = r"expected \.csv, \.tsv, \.jsonl, \.ndjson \(each also with \.gz\) or \.parquet"
+    for name in ("photo.jpg", "c.json", "c.gz", "c.parquet.gz"):
+        with pytest.raises(UsageError, match=f"{name} is no catalog file: {wanted}"):
+            check_readable(name)
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.TSV.gz", "c.tab", "c.txt", "c.jsonl", "c.ndjson.gz", "C.PARQUET", "c.pq"])
+def test_every_kind_of_catalog_is_known_by_its_ending(name: str) -> None:
+    check_readable(name)
 
 
 @pytest.mark.parametrize(
