@@ -18,7 +18,7 @@ class UnparsedRow:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows of one file: `rows[i]` is the row number of `table[i]`. CSV columns are all text."""
+    """Consecutive rows of one file: `rows[i]` is the row number of `table[i]`. CSV and JSON columns are text."""
 
     table: pa.Table
     rows: np.ndarray

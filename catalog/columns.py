@@ -32,6 +32,12 @@ class ColumnRoles:
     product_id: str | None
     metadata: tuple[str, ...]
 
+    @property
+    def all(self) -> list[str]:
+        """Every column of the file, once."""
+        found = (self.item_id, self.image, self.product_id, *self.metadata)
+        return list(dict.fromkeys(name for name in found if name is not None))
+
 
 def choose_roles(
     names: Sequence[str],

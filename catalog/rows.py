@@ -20,7 +20,7 @@ from catalog.columns import ColumnRoles, as_text, fill_template, parse_template
 from catalog.metadata import cast_number
 from catalog.partition import item_hashes
 from catalog.rejects import Reason
-from catalog.table_files import is_parquet
+from catalog.table_files import is_json_lines, is_parquet
 
 
 def row_schema(metadata: pa.Schema) -> pa.Schema:
@@ -100,12 +100,12 @@ class RowReader:
         return f"{self.label} row {row}"
 
     def _metadata(self, table: pa.Table) -> pa.StructArray:
-        arrays, parquet = [], is_parquet(self.url)
+        arrays, parquet, csv = [], is_parquet(self.url), not is_json_lines(self.url)
         for column in self.metadata:
             if column.name in table.column_names:
                 values = table.column(column.name).combine_chunks()
                 values = values if isinstance(values, pa.Array) else pa.array([], values.type)
-                arrays.append(cast_number(values, column.type) if parquet else convert(values, column.type))
+                arrays.append(cast_number(values, column.type) if parquet else convert(values, column.type, csv))
             else:
                 arrays.append(pa.nulls(len(table), column.type))
         return pa.StructArray.from_arrays(arrays, fields=list(self.metadata))

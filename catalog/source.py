@@ -12,9 +12,18 @@ from catalog import storage
 from catalog.column_types import kind_of, merge_kinds, type_of_kind
 from catalog.columns import ColumnRoles, choose_roles, parse_template
 from catalog.errors import UsageError
+from catalog.json_lines import JsonLinesLook, look_at_json_lines
 from catalog.metadata import wider
 from catalog.rows import RowReader
-from catalog.table_files import check_readable, column_names, is_parquet, parquet_rows, parquet_schema, read_blocks
+from catalog.table_files import (
+    check_readable,
+    column_names,
+    is_json_lines,
+    is_parquet,
+    parquet_rows,
+    parquet_schema,
+    read_blocks,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,8 @@ def open_catalog(source: CatalogSource) -> Catalog:
     rows = 0
     for url in urls:
         check_readable(url)
-        names = column_names(url)
+        lines = look_at_json_lines(url) if is_json_lines(url) else None
+        names = list(lines.kinds) if lines else column_names(url)
         roles = choose_roles(
             names, storage.redact(url), source.item_id_column, source.image_column, source.product_id_column
         )
@@ -81,8 +91,13 @@ def open_catalog(source: CatalogSource) -> Catalog:
             _check_role_types(schema, roles, url)
             for name in roles.metadata:
                 types[name] = _agree(name, types.get(name), schema.field(name).type, url)
+        elif lines:
+            rows += lines.rows
+            _check_role_kinds(lines, roles, url)
+            for name in roles.metadata:
+                kinds[name] = merge_kinds(kinds.get(name, "empty"), lines.kinds[name])
         else:
-            rows += _look_at_text(url, roles, kinds)
+            rows += _look_at_csv(url, roles, kinds)
     for name, kind in kinds.items():
         # What Parquet calls text is text: the cells of a text file can always be that.
         if types.get(name) != pa.string():
@@ -107,7 +122,7 @@ def open_catalog(source: CatalogSource) -> Catalog:
 
 def read_rows(reader: RowReader) -> Iterator[pa.RecordBatch]:
     """The catalog rows of one file, a block at a time."""
-    for block in read_blocks(reader.url):
+    for block in read_blocks(reader.url, reader.roles.all):
         yield reader.read(block)
 
 
@@ -121,7 +136,7 @@ def _expand(patterns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(urls))
 
 
-def _look_at_text(url: str, roles: ColumnRoles, kinds: dict[str, str]) -> int:
+def _look_at_csv(url: str, roles: ColumnRoles, kinds: dict[str, str]) -> int:
     """Widens `kinds` to hold the file's values; returns its number of rows, with those that do not parse."""
     rows = 0
     for name in roles.metadata:
@@ -151,4 +166,14 @@ def _check_role_types(schema: pa.Schema, roles: ColumnRoles, url: str) -> None:
             raise UsageError(
                 f"{storage.redact(url)}: column {name!r} is {kind}; ids and image locations must be text "
                 "or whole numbers"
+            )
+
+
+def _check_role_kinds(lines: JsonLinesLook, roles: ColumnRoles, url: str) -> None:
+    """Raises UsageError when all that a JSON Lines file has for an id or a location are lists and objects."""
+    for name in roles.all:
+        if name not in roles.metadata and lines.kinds[name] == "json":
+            raise UsageError(
+                f"{storage.redact(url)}: {name!r} is a list or an object in every row; ids and image locations must be "
+                "text or whole numbers"
             )

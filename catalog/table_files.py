@@ -1,12 +1,12 @@
-"""Reads the tables a catalog comes in - CSV, TSV (gzip too), Parquet - as blocks of rows, in bounded memory.
+"""Reads the tables a catalog comes in - CSV, TSV, JSON Lines (gzip too), Parquet - as blocks, in bounded memory.
 
 Rows are numbered as a spreadsheet shows them: the header is row 1, the first item row 2; blank lines are not counted.
-Parquet has no header, its first row is row 1. Not for: what the columns mean.
+Parquet and JSON Lines have no header, their first row is row 1. Not for: what the columns mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,26 +16,36 @@ from catalog import storage
 from catalog.blocks import Block
 from catalog.csv_file import CsvFile
 from catalog.errors import UsageError
+from catalog.json_lines import read_json_lines
 
 _BLOCK_ROWS = 65_536
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt")
+_JSON_ENDINGS = (".jsonl", ".ndjson")
 
 
 def is_parquet(url: str) -> bool:
-    """Whether the name says Parquet; everything else is read as delimited text."""
+    """Whether the name says Parquet."""
     return url.lower().endswith(_PARQUET_ENDINGS)
+
+
+def is_json_lines(url: str) -> bool:
+    """Whether the name says JSON Lines; what is neither that nor Parquet is read as delimited text."""
+    return url.lower().removesuffix(".gz").endswith(_JSON_ENDINGS)
 
 
 def check_readable(url: str) -> None:
     """Raises UsageError when the name is of no kind that can be read."""
-    name = url.lower().removesuffix(".gz")
-    if not name.endswith(_TEXT_ENDINGS + _PARQUET_ENDINGS):
-        raise UsageError(f"{storage.redact(url)} is no catalog file: expected .csv, .tsv, .csv.gz, .tsv.gz or .parquet")
+    name = url.lower()
+    if not name.endswith(_PARQUET_ENDINGS) and not name.removesuffix(".gz").endswith(_TEXT_ENDINGS + _JSON_ENDINGS):
+        raise UsageError(
+            f"{storage.redact(url)} is no catalog file: expected .csv, .tsv, .jsonl, .ndjson (each also with .gz) or "
+            ".parquet"
+        )
 
 
 def column_names(url: str) -> list[str]:
-    """The names of the columns, in file order. Raises UsageError for an empty, broken or repeated header."""
+    """The columns of a CSV or Parquet file, in order. Raises UsageError for an empty, broken or repeated header."""
     names = _open_parquet(url).schema_arrow.names if is_parquet(url) else CsvFile(url).names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -43,10 +53,15 @@ def column_names(url: str) -> list[str]:
     return list(names)
 
 
-def read_blocks(url: str) -> Iterator[Block]:
-    """Yields the file's rows in order. Raises UsageError when the file as a whole cannot be read."""
+def read_blocks(url: str, columns: Sequence[str] = ()) -> Iterator[Block]:
+    """Yields the file's rows in order. Raises UsageError when the file as a whole cannot be read.
+
+    `columns` are those of a JSON Lines file, whose beginning does not say them; other files name their own.
+    """
     if is_parquet(url):
         yield from _read_parquet(url)
+    elif is_json_lines(url):
+        yield from read_json_lines(url, columns)
     else:
         yield from CsvFile(url).blocks()
 

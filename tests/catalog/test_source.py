@@ -88,6 +88,25 @@ def test_images_root_and_template_locate_bare_ids(tmp_path: Path) -> None:
     assert (row["item_id"], row["image_uri"]) == ("abc", "gs://photos/shop/images/abc.jpg")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.csv", 'image\na.jpg\n\n"b, 2.jpg"\n'),
+        ("c.csv", '\ufeffimage\r\na.jpg\r\n"b, 2.jpg"'),
+        ("c.tsv", "image\na.jpg\nb, 2.jpg\n"),
+        ("c.jsonl", '{"image": "a.jpg"}\n{"image": "b, 2.jpg"}\n'),
+    ],
+)
+def test_a_catalog_of_one_column_has_the_image_for_its_id(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode())
+    rows = all_rows(CatalogSource((str(tmp_path / name),)))
+    assert [(row["item_id"], row["image_uri"], row["reason"]) for row in rows] == [
+        ("a.jpg", f"{tmp_path}/a.jpg", None),
+        ("b, 2.jpg", f"{tmp_path}/b, 2.jpg", None),
+    ]
+    assert "metadata" not in rows[0]
+
+
 def test_rows_without_id_and_rows_that_do_not_parse_are_kept_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("id,image\n,1.jpg\nb\nc,3.jpg\n")
     rows = all_rows(CatalogSource((str(tmp_path / "c.csv"),)))

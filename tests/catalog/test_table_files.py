@@ -94,8 +94,15 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match=r"photo\.jpg is no catalog file: expected \.csv"):
-        check_readable("photo.jpg")
+    wanted = r"expected \.csv, \.tsv, \.jsonl, \.ndjson \(each also with \.gz\) or \.parquet"
+    for name in ("photo.jpg", "c.json", "c.gz", "c.parquet.gz"):
+        with pytest.raises(UsageError, match=f"{name} is no catalog file: {wanted}"):
+            check_readable(name)
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.TSV.gz", "c.tab", "c.txt", "c.jsonl", "c.ndjson.gz", "C.PARQUET", "c.pq"])
+def test_every_kind_of_catalog_is_known_by_its_ending(name: str) -> None:
+    check_readable(name)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +153,35 @@ def test_parquet_nanoseconds_become_microseconds_and_nested_dictionaries_their_v
     pq.write_table(table, tmp_path / "a.parquet")
     block = next(read_blocks(str(tmp_path / "a.parquet")))
     assert [field.type for field in block.table.schema] == [pa.timestamp("us"), pa.list_(pa.string())]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+@pytest.mark.parametrize("last", [True, False], ids=["ended", "not ended"])
+def test_line_ends_and_blank_lines_do_not_change_rows_or_their_numbers(
+    tmp_path: Path, line_end: str, last: bool
+) -> None:
+    lines = ["", "id,text", "", '1,"a', "", 'b"', "", "", "2,c", "short", "3,"]
+    (tmp_path / "a.csv").write_bytes((line_end.join(lines) + line_end * last).encode())
+    blocks = list(read_blocks(str(tmp_path / "a.csv")))
+    good = [(int(n), *row.values()) for b in blocks for n, row in zip(b.rows, b.table.to_pylist(), strict=True)]
+    assert good == [(2, "1", f"a{line_end * 2}b"), (3, "2", "c"), (5, "3", "")]
+    assert [bad.row for b in blocks for bad in b.unparsed] == [4]
+
+
+def test_a_long_row_far_into_a_file_costs_no_other_row_and_no_number(tmp_path: Path) -> None:
+    rows = [f"{number},{'x' * 90}" for number in range(40_000)]
+    rows[30_000] = '30000,"' + "long\n" * 1_000_000 + '"'
+    rows[10] = rows[29_999] = rows[30_001] = "short"
+    (tmp_path / "a.csv").write_text("\n".join(["id,text", *rows]) + "\n")
+    blocks = list(read_blocks(str(tmp_path / "a.csv")))
+    good = [(int(n), i) for b in blocks for n, i in zip(b.rows, b.table["id"].to_pylist(), strict=True)]
+    assert good == [(n + 2, str(n)) for n in range(40_000) if n not in (10, 29_999, 30_001)]
+    assert [bad.row for b in blocks for bad in b.unparsed] == [12, 30_001, 30_003]
+
+
+def test_a_row_too_long_to_be_one_is_refused_with_the_quote_to_look_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id,text\n1,a\n2,"never closed\n' + "3,x\n" * 9_000_000)
+    with pytest.raises(
+        UsageError, match=r"a\.csv, at or after row 3: a row is longer than 16 MiB; is a quote not closed"
+    ):
+        rows_of(tmp_path / "a.csv")
