@@ -1,10 +1,12 @@
 """Images per second of the embed job, from the catalog file to the snapshot, against the loops that people write.
 
-`python -m benchmarks.embed --images DIR --encoder SPEC --json` measures, in turn:
-  bare_loop   a thread pool that decodes, and the same encoder called in batches; nothing is stored
-  tf_data     `tf.data` with TensorFlow's own decoder and resize, for `savedmodel:` encoders
-  job         the Beam job on the local runner, Parquet files and commits included
-Without `--images` it draws some.
+`python -m benchmarks.embed --images DIR --encoder SPEC --json` measures, in turn, on the same photos:
+  tf_data       `tf.data` with TensorFlow's own decoder and resize, and the SavedModel as it is (`savedmodel:` only)
+  bare_loop     as many threads as cores that decode and infer, on our engine; nothing is hashed or stored
+  job           the Beam job on the local runner: hashes, signatures, Parquet files and commits included
+  job_slow_gets the same job with the images in an object store on loopback that answers each GET after 30 ms
+The job's rate is that of its run, without the start of Python and the load of the model, which the loops do not count
+either. `--memory` also compares the job's peak memory at 3,000 and at 30,000 rows. Without `--images` it draws some.
 """
 
 from __future__ import annotations
@@ -13,19 +15,24 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.memory import peak_megabytes
 from benchmarks.report import interleaved, print_report, ratio
+from benchmarks.slow_store import slow_store
 from catalog.scan import scan
 from catalog.source import CatalogSource
 from demo.catalog_folder import draw_catalog
-from encoders.decode import DecodeLimits
-from encoders.image_loader import ImageLoader, LoadedImage
+from encoders.decode import DecodeError, DecodeLimits, decode
+from encoders.image_loader import cores, resize
 from encoders.registry import load_encoder
 from pipelines.embed import EmbedConfig, embed
+
+GET_SECONDS = 0.03
 
 
 def main() -> None:
@@ -34,6 +41,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="color-histogram", metavar="SPEC")
     parser.add_argument("--most", type=int, default=2_000, help="use at most so many images (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="compare peak memory at 3,000 and 30,000 rows")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
@@ -50,42 +58,70 @@ def measure(args: argparse.Namespace, folder: Path, scratch: Path) -> None:
     lines = catalog.read_text().splitlines()[: args.most + 1]
     catalog.write_text("\n".join(lines) + "\n")
     uris = [line.split(",")[1] for line in lines[1:]]
-    stores = iter(range(1_000))
-
-    def job() -> float:
-        config = EmbedConfig(CatalogSource((str(catalog),)), str(scratch / f"store-{next(stores)}"), args.encoder)
-        return embed(config).images_per_second
-
-    measured: dict[str, Callable[[], float]] = {"bare_loop": lambda: bare_loop(uris, args.encoder)}
-    if args.encoder.startswith("savedmodel:"):
-        measured["tf_data"] = lambda: tf_data(uris, args.encoder)
-    measured["job"] = job
-    for warm_up in measured.values():
-        warm_up()
-    rates = interleaved(args.rounds, measured)
+    remote = scratch / "remote.csv"
+    with slow_store(folder, GET_SECONDS) as bucket:
+        moved = [lines[0], *(line.replace(f",{folder}/", f",{bucket}/") for line in lines[1:])]
+        remote.write_text("\n".join(moved) + "\n")
+        measured: dict[str, Callable[[], float]] = {}
+        if args.encoder.startswith("savedmodel:"):
+            measured["tf_data"] = lambda: tf_data(uris, args.encoder)
+        measured["bare_loop"] = lambda: bare_loop(uris, args.encoder)
+        measured["job"] = lambda: job(catalog, args.encoder)
+        measured["job_slow_gets"] = lambda: job(remote, args.encoder)
+        for warm_up in measured.values():
+            warm_up()
+        rates = interleaved(args.rounds, measured)
+    ratios = {
+        f"job_over_{name}": ratio(rates["job"], rates[name]) for name in ("tf_data", "bare_loop") if name in rates
+    }
+    ratios["slow_gets_over_local_disk"] = ratio(rates["job_slow_gets"], rates["job"])
+    peaks = {}
+    if args.memory:
+        peaks = {rows: peak_of(rows, uris, args.encoder, scratch) for rows in (3_000, 30_000)}
+        ratios["peak_memory_30000_over_3000_rows"] = round(peaks[30_000] / peaks[3_000], 3)
     print_report(
         "embed",
         args.json,
         encoder=args.encoder,
         images=len(uris),
         images_per_second={name: [round(rate, 1) for rate in found] for name, found in rates.items()},
-        ratios={f"job_over_{name}": ratio(rates["job"], found) for name, found in rates.items() if name != "job"},
+        peak_megabytes={str(rows): round(peak) for rows, peak in peaks.items()},
+        ratios=ratios,
     )
 
 
+def job(catalog: Path, encoder: str) -> float:
+    """Images per second of one embed job into a store of its own."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-store-") as store:
+        summary = embed(EmbedConfig(CatalogSource((str(catalog),)), store, encoder))
+    assert summary.rejected <= 0.05 * summary.rows, summary
+    return summary.images_per_second
+
+
 def bare_loop(uris: list[str], spec: str) -> float:
-    """Images per second of decode and encode alone."""
+    """Images per second of decode and inference alone."""
     encoder = load_encoder(spec)
-    loader = ImageLoader(encoder.info.input_size, DecodeLimits())
-    started, done, batch = time.perf_counter(), 0, []
-    for loaded in loader.load_all(uris):
-        if isinstance(loaded, LoadedImage):
-            batch.append(loaded.pixels)
-        if len(batch) == encoder.batch_size:
-            done += len(encoder.encode(np.stack(batch)))
-            batch = []
-    if batch:
-        done += len(encoder.encode(np.stack(batch)))
+    limits = DecodeLimits()
+
+    def pixels(uri: str) -> np.ndarray | None:
+        try:
+            return resize(decode(Path(uri).read_bytes(), limits), encoder.info.input_size)
+        except DecodeError:
+            return None
+
+    def one(uri: str) -> int:
+        found = pixels(uri)
+        return 0 if found is None else len(encoder.encode(found[None]))
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(cores()) as pool:
+        if encoder.one_by_one:
+            done = sum(pool.map(one, uris))
+        else:
+            found = [image for image in pool.map(pixels, uris) if image is not None]
+            size = encoder.batch_size
+            batches = (np.stack(found[start : start + size]) for start in range(0, len(found), size))
+            done = sum(len(encoder.encode(batch)) for batch in batches)
     return done / (time.perf_counter() - started)
 
 
@@ -106,6 +142,15 @@ def tf_data(uris: list[str], spec: str) -> float:
     started = time.perf_counter()
     done = sum(int(model(batch).shape[0]) for batch in batches)
     return done / (time.perf_counter() - started)
+
+
+def peak_of(rows: int, uris: list[str], encoder: str, scratch: Path) -> float:
+    """Peak memory of a process that embeds so many rows, the same images again and again under other ids."""
+    catalog = scratch / f"rows-{rows}.csv"
+    lines = (f"item-{row:06d},{uris[row % len(uris)]}" for row in range(rows))
+    catalog.write_text("\n".join(["item_id,image", *lines]) + "\n")
+    flags = ["--catalog", str(catalog), "--output", str(scratch / f"rows-{rows}"), "--encoder", encoder]
+    return peak_megabytes(["-m", "commands.main", "embed", *flags])
 
 
 if __name__ == "__main__":

@@ -24,18 +24,20 @@ _PRODUCT_ID_NAMES = ("product_id", "product", "sku", "parent_id", "style_id", "a
 class ColumnRoles:
     """The column that holds each role, and the columns carried through as metadata.
 
-    `item_id` and `image` may be the same column (bare ids); `product_id` is None where a catalog has no products.
+    `item_id` and `image` may be the same column (bare ids); `product_id` is None where a catalog has no products,
+    `source_version` where changes are not told by a column.
     """
 
     item_id: str
     image: str
     product_id: str | None
     metadata: tuple[str, ...]
+    source_version: str | None = None
 
     @property
     def all(self) -> list[str]:
         """Every column of the file, once."""
-        found = (self.item_id, self.image, self.product_id, *self.metadata)
+        found = (self.item_id, self.image, self.product_id, self.source_version, *self.metadata)
         return list(dict.fromkeys(name for name in found if name is not None))
 
 
@@ -45,6 +47,7 @@ def choose_roles(
     item_id: str | None = None,
     image: str | None = None,
     product_id: str | None = None,
+    source_version: str | None = None,
 ) -> ColumnRoles:
     """Gives every role a column: the one named by a flag, else the first of the usual names.
 
@@ -56,7 +59,12 @@ def choose_roles(
         UsageError: a named column is missing, or no column can be the image.
     """
     listed = ", ".join(names)
-    for flag, name in (("--item-id-column", item_id), ("--image-column", image), ("--product-id-column", product_id)):
+    for flag, name in (
+        ("--item-id-column", item_id),
+        ("--image-column", image),
+        ("--product-id-column", product_id),
+        ("--source-version-column", source_version),
+    ):
         if name is not None and name not in names:
             raise UsageError(f"{where} has no column {name!r} ({flag}); its columns are: {listed}")
     image = image or _first_known(names, _IMAGE_NAMES)
@@ -65,8 +73,9 @@ def choose_roles(
     # A catalog whose only identity is the image name (bare ids) has that as its item id.
     item_id = item_id or _first_known(names, _ITEM_ID_NAMES) or image
     product_id = product_id or _first_known([name for name in names if name != item_id], _PRODUCT_ID_NAMES)
-    roles = {item_id, image, product_id}
-    return ColumnRoles(item_id, image, product_id, tuple(name for name in names if name not in roles))
+    roles = {item_id, image, product_id, source_version}
+    metadata = tuple(name for name in names if name not in roles)
+    return ColumnRoles(item_id, image, product_id, metadata, source_version)
 
 
 def _first_known(names: Sequence[str], known: Sequence[str]) -> str | None:

@@ -104,11 +104,16 @@ class EmbeddingFileWriter:
         self._pending = [table.slice(rows)]
         self._pending_rows = len(table) - rows
 
-    def store(self, root: str, folder: str) -> WrittenFile:
-        """Finishes the file and stores it at `root`/`folder`/<content hash>.parquet; writing it twice is harmless."""
+    def finish(self) -> Path:
+        """Closes the local file and returns its path."""
         if self._pending_rows:
             self._flush(self._pending_rows)
         self._writer.close()
+        return self._scratch
+
+    def store(self, root: str, folder: str) -> WrittenFile:
+        """Finishes the file and stores it at `root`/`folder`/<content hash>.parquet; writing it twice is harmless."""
+        self.finish()
         digest, size = hashlib.sha256(), 0
         with self._scratch.open("rb") as file:
             while chunk := file.read(8 << 20):

@@ -18,14 +18,10 @@ class StoreSettings:
     Attributes:
         partitions: how many; a power of two.
         vector_type: `float16` or `float32`, of the `embedding` column.
-        fingerprint: of the one encoder whose vectors the store holds.
-        encoder: that encoder's name, for messages.
     """
 
     partitions: int
     vector_type: str
-    fingerprint: str
-    encoder: str
 
 
 def read_settings(store: str) -> StoreSettings | None:
@@ -42,22 +38,12 @@ def read_settings(store: str) -> StoreSettings | None:
     return canonical_json.parse(data, url, lambda value: StoreSettings(**{name: value[name] for name in names}))
 
 
-def create_or_check(store: str, wanted: StoreSettings) -> StoreSettings:
-    """Creates the store, or returns the settings of the one that is there.
-
-    Raises:
-        UsageError: the store belongs to another encoder or vector type, or has another number of partitions.
-    """
+def create(store: str, wanted: StoreSettings) -> StoreSettings:
+    """Creates the store; returns its settings, which are those of the first to create it."""
     with contextlib.suppress(ConflictError):
         storage.create(
             storage.join(store, "store.json"), canonical_json.dump({"schema_version": SCHEMA_VERSION, **asdict(wanted)})
         )
     there = read_settings(store)
     assert there is not None
-    if there.fingerprint != wanted.fingerprint:
-        raise UsageError(
-            f"{store} holds vectors of encoder {there.encoder} (fingerprint {there.fingerprint[:12]}), not of "
-            f"{wanted.encoder} (fingerprint {wanted.fingerprint[:12]}); vectors of two encoders never share a store: "
-            "give another --output"
-        )
     return there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -80,6 +81,7 @@ class StoredItem:
     row: int
     image_uri: str
     source_version: str
+    content_hash: bytes
     product_id: str | None
     metadata: tuple[tuple[str, str], ...]
 
@@ -87,16 +89,24 @@ class StoredItem:
 def stored_items(store: str, files: Sequence[FileEntry]) -> dict[str, StoredItem]:
     """The live items of a partition by item id, without their vectors."""
     items: dict[str, StoredItem] = {}
-    columns = ["item_id", "product_id", "image_uri", "source_version", "metadata"]
+    names = ("item_id", "image_uri", "source_version", "content_hash", "product_id")
     for number, entry in enumerate(files):
         removed = set(entry.removed)
-        table = read_file(storage.join(store, entry.path), columns)
+        table = read_file(storage.join(store, entry.path), [*names, "metadata"])
         metadata = comparable(table["metadata"] if "metadata" in table.column_names else None, len(table))
-        plain = (table[name].to_pylist() for name in ("item_id", "image_uri", "source_version", "product_id"))
-        for row, (item_id, uri, version, product_id) in enumerate(zip(*plain, strict=True)):
+        plain = (table[name].to_pylist() for name in names)
+        for row, (item_id, uri, version, content, product_id) in enumerate(zip(*plain, strict=True)):
             if item_id not in removed:
-                items[item_id] = StoredItem(number, row, uri, version, product_id, metadata[row])
+                items[item_id] = StoredItem(number, row, uri, version, content, product_id, metadata[row])
     return items
+
+
+class Changes(StrEnum):
+    """What tells that an image is another one than last time."""
+
+    STORE = "store"  # Its location, or the store's version of it: one cheap request an image.
+    COLUMN = "column"  # Its location, or a column of the catalog: no request at all.
+    CONTENT = "content"  # Its bytes: every image is read.
 
 
 @dataclass
@@ -106,51 +116,86 @@ class PartitionDiff:
     Attributes:
         keep: the stored row still says all that the catalog says.
         update: the image is the same, its product or metadata changed: the vector is copied, not computed.
-        encode: new, or the image is another one.
-        superseded: item ids whose stored row no longer counts, by file number.
-        removed: how many items left the catalog.
+        read: new, perhaps another image, or not to be told without its bytes.
     """
 
     keep: list[int] = field(default_factory=list)
     update: list[int] = field(default_factory=list)
-    encode: list[int] = field(default_factory=list)
-    superseded: dict[int, list[str]] = field(default_factory=dict)
-    removed: int = 0
+    read: list[int] = field(default_factory=list)
+
+
+class PartitionRows:
+    """The clean rows of a partition beside the stored items."""
+
+    def __init__(self, rows: pa.Table, stored: dict[str, StoredItem]) -> None:
+        self.table = rows
+        self._stored = stored
+        self._ids = rows["item_id"].to_pylist()
+        self._products = rows["product_id"].to_pylist()
+        self.uris: list[str] = rows["image_uri"].to_pylist()
+        self.versions: list[str | None] = rows["source_version"].to_pylist()
+        self._metadata = comparable(rows["metadata"] if "metadata" in rows.column_names else None, len(rows))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def stored(self, row: int) -> StoredItem | None:
+        """What is stored under the row's item id."""
+        return self._stored.get(self._ids[row])
+
+    def says_the_same(self, row: int) -> bool:
+        """Whether the stored row has the same place, product and metadata. Queries of a location, which are
+        signatures as a rule, do not count: they are not stored."""
+        item = self.stored(row)
+        return (
+            item is not None
+            and item.image_uri == storage.redact(self.uris[row])
+            and item.product_id == self._products[row]
+            and item.metadata == self._metadata[row]
+        )
+
+    def removed(self) -> int:
+        """How many stored items have no row."""
+        named = set(self._ids)
+        return sum(item_id not in named for item_id in self._stored)
+
+    def superseded(self, kept: Iterable[int]) -> dict[int, list[str]]:
+        """The item ids whose stored row no longer counts, by file number, when the given rows keep theirs."""
+        keeps = {self._ids[row] for row in kept}
+        gone: dict[int, list[str]] = {}
+        for item_id, item in self._stored.items():
+            if item_id not in keeps:
+                gone.setdefault(item.file, []).append(item_id)
+        return gone
 
 
 def compare(
-    rows: pa.Table,
-    stored: dict[str, StoredItem],
-    versions_of: Callable[[Iterable[str]], Iterable[str | None]],
+    rows: PartitionRows, changes: Changes, versions_of: Callable[[Sequence[str]], Iterable[str | None]]
 ) -> PartitionDiff:
     """Compares clean rows with the stored items.
 
     Args:
-        rows: clean rows.
-        stored: see `stored_items`.
+        rows: the rows and what is stored.
+        changes: what tells that an image changed.
         versions_of: current source version of each image location, None where it cannot be told.
     """
     diff = PartitionDiff()
-    records = rows.select(["item_id", "product_id", "image_uri"]).to_pylist()
-    metadata = comparable(rows["metadata"] if "metadata" in rows.column_names else None, len(rows))
-    known = [
-        i
-        for i, row in enumerate(records)
-        if (item := stored.get(row["item_id"])) and item.image_uri == row["image_uri"]
+    same_place = [
+        row
+        for row in range(len(rows))
+        if (item := rows.stored(row)) and item.image_uri == storage.redact(rows.uris[row])
     ]
-    current = dict(zip(known, versions_of(records[i]["image_uri"] for i in known), strict=True))
-    for i, row in enumerate(records):
-        item = stored.get(row["item_id"])
-        if item is None or current.get(i) is None or current[i] != item.source_version:
-            diff.encode.append(i)
-        elif item.product_id != row["product_id"] or item.metadata != metadata[i]:
-            diff.update.append(i)
+    current: dict[int, str | None] = {}
+    if changes is Changes.STORE:
+        current = dict(zip(same_place, versions_of([rows.uris[row] for row in same_place]), strict=True))
+    elif changes is Changes.COLUMN:
+        current = {row: rows.versions[row] for row in same_place}
+    for row in range(len(rows)):
+        item = rows.stored(row)
+        if item is None or current.get(row) is None or current[row] != item.source_version:
+            diff.read.append(row)
+        elif rows.says_the_same(row):
+            diff.keep.append(row)
         else:
-            diff.keep.append(i)
-    kept = {records[i]["item_id"] for i in diff.keep}
-    named = {row["item_id"] for row in records}
-    for item_id, item in stored.items():
-        if item_id not in kept:
-            diff.superseded.setdefault(item.file, []).append(item_id)
-        diff.removed += item_id not in named
+            diff.update.append(row)
     return diff

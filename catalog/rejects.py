@@ -41,6 +41,11 @@ class Reason(StrEnum):
     INVALID_VECTOR = "invalid_vector"
 
 
+#: Reasons that may pass by themselves or with another credential. An item that was embedded before keeps its vector,
+#: and the next run tries again.
+TRANSIENT = frozenset((Reason.FORBIDDEN, Reason.TIMEOUT, Reason.UNREADABLE))
+
+
 SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string()),

@@ -32,6 +32,7 @@ def row_schema(metadata: pa.Schema) -> pa.Schema:
         pa.field("origin", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
+        pa.field("source_version", pa.string()),
     ]
     return pa.schema(fields + ([pa.field("metadata", pa.struct(list(metadata)))] if len(metadata) else []))
 
@@ -78,6 +79,7 @@ class RowReader:
             pa.array([self._origin(row) for row in block.rows], pa.string()),
             pa.array([reason.value if reason else None for reason in reasons], pa.string()),
             pa.nulls(len(table), pa.string()),
+            self._source_version(table),
         ]
         if len(self.metadata):
             columns.append(self._metadata(table))
@@ -98,6 +100,13 @@ class RowReader:
 
     def _origin(self, row: int) -> str:
         return f"{self.label} row {row}"
+
+    def _source_version(self, table: pa.Table) -> pa.Array:
+        """The catalog's own version of each image; null where it has none."""
+        if self.roles.source_version is None:
+            return pa.nulls(len(table), pa.string())
+        text = as_text(table.column(self.roles.source_version))
+        return pc.if_else(pc.equal(pc.fill_null(text, ""), ""), pa.scalar(None, pa.string()), text)
 
     def _metadata(self, table: pa.Table) -> pa.StructArray:
         arrays, parquet, csv = [], is_parquet(self.url), not is_json_lines(self.url)

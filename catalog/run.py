@@ -7,7 +7,7 @@ what is missing. A commit is written last and create-only; what it names is alre
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from catalog import canonical_json, storage
@@ -44,13 +44,15 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class PartitionResult:
-    """What became of one partition: the files it now consists of, its rejects and its counts."""
+    """What became of one partition: the files it now consists of, its rejects, its counts, and what it cost (sums by
+    name, see `encoders.meter`)."""
 
     partition: int
     files: tuple[FileEntry, ...]
     rejects: RejectsEntry | None
     counts: Counts
     changed: bool
+    cost: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,6 +62,7 @@ class PartitionResult:
             "rejects": asdict(self.rejects) if self.rejects else None,
             "counts": asdict(self.counts),
             "changed": self.changed,
+            "cost": self.cost,
         }
 
     @classmethod
@@ -70,6 +73,7 @@ class PartitionResult:
             rejects=RejectsEntry(**value["rejects"]) if value["rejects"] else None,
             counts=Counts(**value["counts"]),
             changed=value["changed"],
+            cost=value.get("cost", {}),
         )
 
 
@@ -81,13 +85,18 @@ class Run:
         self.run_id = run_id
         self.folder = storage.join(store, "runs", run_id)
 
-    def begin(self, plan: RunPlan) -> None:
-        """Writes the plan; harmless when an earlier try has."""
+    def begin(self, plan: RunPlan, launch: dict[str, Any]) -> None:
+        """Writes the plan, and how the run was launched; harmless when an earlier try has."""
         with contextlib.suppress(ConflictError):
             storage.create(
                 storage.join(self.folder, "plan.json"),
-                canonical_json.dump({"schema_version": SCHEMA_VERSION, **asdict(plan)}),
+                canonical_json.dump({"schema_version": SCHEMA_VERSION, **asdict(plan), "launch": launch}),
             )
+
+    def launch(self) -> dict[str, Any]:
+        """How the run was launched. Raises FileNotFoundError."""
+        url = storage.join(self.folder, "plan.json")
+        return dict(canonical_json.load(storage.read_bytes(url), url)["launch"])
 
     def rejects_path(self, partition: int) -> str:
         """Where the rejects of a partition go, below the store."""

@@ -53,7 +53,11 @@ class RejectsEntry:
 
 @dataclass(frozen=True)
 class Counts:
-    """Where every input row ended. `rows` = `embedded` + `reused` + `rejected`, or the run fails."""
+    """Where every input row ended. `rows` = `embedded` + `reused` + `rejected`, or the run fails.
+
+    `removed` are ids that left the catalog; `stale` are those of the reused whose image may have changed but could not
+    be read, for a reason that may pass: they keep the vector that they had.
+    """
 
     rows: int
     embedded: int
@@ -61,6 +65,7 @@ class Counts:
     rejected: int
     rejects_by_reason: dict[str, int] = field(default_factory=dict)
     removed: int = 0
+    stale: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         reasons = dict(self.rejects_by_reason)
@@ -73,15 +78,27 @@ class Counts:
             self.rejected + other.rejected,
             dict(sorted(reasons.items())),
             self.removed + other.removed,
+            self.stale + other.stale,
         )
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The embeddings of a catalog after one run."""
+    """The embeddings of a catalog after one run.
+
+    Attributes:
+        sequence: its number; snapshots of a store are numbered from 1 without a gap.
+        parent: the number before, None for the first.
+        lineage: number of the first snapshot with this encoder's fingerprint. Vectors of two lineages never meet in one
+            snapshot.
+        run: id of the run that made it.
+        cost: what the run's changed partitions cost, see `encoders.meter`; the only part that another run of the same
+            work does not repeat to the byte.
+    """
 
     sequence: int
     parent: int | None
+    lineage: int
     run: str
     encoder: EncoderInfo
     vector_type: str
@@ -89,6 +106,7 @@ class Snapshot:
     counts: Counts
     files: tuple[FileEntry, ...]
     rejects: tuple[RejectsEntry, ...] = ()
+    cost: dict[str, float] = field(default_factory=dict)
 
     @property
     def vectors(self) -> int:
@@ -119,6 +137,7 @@ class Snapshot:
             "schema_version": SCHEMA_VERSION,
             "sequence": self.sequence,
             "parent": self.parent,
+            "lineage": self.lineage,
             "run": self.run,
             "encoder": self.encoder.to_json(),
             "vector_type": self.vector_type,
@@ -127,6 +146,7 @@ class Snapshot:
             "vectors": self.vectors,
             "files": [entry.to_json() for entry in self.files],
             "rejects": [asdict(entry) for entry in self.rejects],
+            "cost": self.cost,
         }
 
     @classmethod
@@ -134,6 +154,7 @@ class Snapshot:
         return cls(
             sequence=value["sequence"],
             parent=value["parent"],
+            lineage=value.get("lineage", 1),
             run=value["run"],
             encoder=EncoderInfo.from_json(value["encoder"]),
             vector_type=value["vector_type"],
@@ -141,6 +162,7 @@ class Snapshot:
             counts=Counts(**value["counts"]),
             files=tuple(FileEntry.from_json(entry) for entry in value["files"]),
             rejects=tuple(RejectsEntry(**entry) for entry in value["rejects"]),
+            cost=value.get("cost", {}),
         )
 
 
@@ -174,6 +196,15 @@ def latest_snapshot(store: str) -> Snapshot | None:
     """The newest snapshot, or None where nothing was embedded yet."""
     numbers = list_snapshots(store)
     return read_snapshot(store, numbers[-1]) if numbers else None
+
+
+def latest_of(store: str, fingerprint: str) -> Snapshot | None:
+    """The newest snapshot with the vectors of an encoder, or None."""
+    for number in reversed(list_snapshots(store)):
+        snapshot = read_snapshot(store, number)
+        if snapshot.encoder.fingerprint == fingerprint:
+            return snapshot
+    return None
 
 
 def write_snapshot(store: str, snapshot: Snapshot) -> None:

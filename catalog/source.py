@@ -36,6 +36,7 @@ class CatalogSource:
     item_id_column: str | None = None
     image_column: str | None = None
     product_id_column: str | None = None
+    source_version_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,12 @@ def open_catalog(source: CatalogSource) -> Catalog:
         lines = look_at_json_lines(url) if is_json_lines(url) else None
         names = list(lines.kinds) if lines else column_names(url)
         roles = choose_roles(
-            names, storage.redact(url), source.item_id_column, source.image_column, source.product_id_column
+            names,
+            storage.redact(url),
+            source.item_id_column,
+            source.image_column,
+            source.product_id_column,
+            source.source_version_column,
         )
         if source.image_template is not None:
             parse_template(source.image_template, names, roles.image)
@@ -160,7 +166,7 @@ def _agree(name: str, one: pa.DataType | None, other: pa.DataType, url: str) -> 
 
 def _check_role_types(schema: pa.Schema, roles: ColumnRoles, url: str) -> None:
     """Raises UsageError when an id or a location is of a type that is neither text nor a whole number."""
-    for name in {roles.item_id, roles.image, roles.product_id} - {None}:
+    for name in {roles.item_id, roles.image, roles.product_id, roles.source_version} - {None}:
         kind = schema.field(name).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
             raise UsageError(

@@ -1,7 +1,8 @@
 """Images by location to vectors: the loader and the encoder put together as the encoder likes it.
 
 An engine that takes images one by one, on many threads, is called by the thread that decoded the image, while the
-pixels are in its cache. One that wants batches (a GPU) is called with batches of its fixed size while the next are decoded.
+pixels are in its cache. One that wants batches (a GPU) is called with batches of its fixed size while the next are
+decoded.
 """
 
 from __future__ import annotations

@@ -1,30 +1,31 @@
 """The embed job: catalog rows to embedding files, rejects, commits and a snapshot.
 
-Rows go to their partition, each partition through one fused DoFn, all results into one snapshot. The work itself is in
-`pipelines.encode_partition` and in the rooms below.
+What is decided before any work and said after it; the steps in between are in `pipelines.embed_steps`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
-from catalog import storage
-from catalog.embedding_store import StoreSettings, create_or_check, read_settings
+from catalog import compaction, storage
+from catalog.embedding_store import StoreSettings, create, read_settings
 from catalog.encoder_info import EncoderInfo
-from catalog.errors import CatalogIndexerError, ConflictError, IntegrityError, UsageError
+from catalog.errors import ConflictError, IntegrityError, UsageError
 from catalog.partition import check_partitions, default_partitions
-from catalog.rows import RowReader, row_schema, split_by_partition
-from catalog.run import PartitionResult, Run, RunPlan
-from catalog.snapshot import Counts, Snapshot, latest_snapshot, read_snapshot, write_snapshot
-from catalog.source import CatalogSource, open_catalog, read_rows
+from catalog.partition_rows import Changes
+from catalog.run import Run, RunPlan
+from catalog.snapshot import Counts, Snapshot, latest_of, latest_snapshot
+from catalog.source import Catalog, CatalogSource, open_catalog
 from encoders.decode import DecodeLimits
-from encoders.registry import load_encoder
-from pipelines.encode_partition import EncodeSettings, PartitionEncoder
+from encoders.registry import load_encoder, with_precision
+from pipelines.embed_steps import FinishSettings, build
+from pipelines.encode_partition import EncodeSettings
+from pipelines.precision_cost import PrecisionCost, measure_precision
 from pipelines.progress import Progress, watched
 from pipelines.runner import pipeline_options, run
 
@@ -37,25 +38,37 @@ class EmbedConfig:
         source: the catalog.
         output: URL of the embedding store.
         encoder: encoder SPEC.
+        precision: of the computation: `float32`, or `bfloat16` or `float16` where the machine has it.
+        engine: what runs SavedModels, see `encoders.registry`.
         partitions: number of partitions of a new store; None lets the number of rows decide.
         vector_type: of a new store: `float16` or `float32`; None means float16.
         limits: of the decoder.
+        changes: what tells that an image changed.
+        compact_at: see `catalog.compaction`.
+        threads: that decode and encode in one process; None means one for each core.
+        hints: Beam resource hints of the encode step.
         beam_arguments: flags for Beam.
     """
 
     source: CatalogSource
     output: str
     encoder: str
+    precision: str = "float32"
+    engine: str = "auto"
     partitions: int | None = None
     vector_type: str | None = None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    changes: Changes = Changes.STORE
+    compact_at: float = compaction.DEFAULT_THRESHOLD
+    threads: int | None = None
+    hints: dict[str, str] = field(default_factory=dict)
     beam_arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EmbedSummary:
     """What an embed job did; the fields of its `--json` line. The counts are those of the run, earlier tries included;
-    `seconds` and `images_per_second` are of this try."""
+    `seconds` and `images_per_second` are of this try; `precision` is there when it was lower than float32."""
 
     rows: int
     embedded: int
@@ -63,10 +76,14 @@ class EmbedSummary:
     rejected: int
     rejects_by_reason: dict[str, int]
     removed: int
+    stale: int
     snapshot: int
+    lineage: int
     fingerprint: str
     seconds: float
     images_per_second: float
+    cost: dict[str, float]
+    precision: PrecisionCost | None = None
 
 
 def embed(
@@ -86,63 +103,107 @@ def embed(
         CatalogIndexerError: counts do not reconcile, or another run was faster.
     """
     started = time.monotonic()
+    # Which validates Beam's flags, before any work.
+    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))
+    job = prepare(config, say)
+    the_run = Run(job.work.store, job.work.run_id)
+    before = the_run.embedded()
+    encoding = time.monotonic()
+    build(pipeline, list(job.catalog.readers), job.work, job.finish, config.hints)
+    with watched(the_run.committed, job.finish.partitions, job.finish.rows, report):
+        run(pipeline)
+    try:
+        summary = the_run.read_summary()
+    except FileNotFoundError:
+        raise ConflictError(
+            f"the same command ran twice at once on {job.work.store}; run it again to see the outcome"
+        ) from None
+    if not summary["changed"]:
+        the_run.forget()
+    counts = Counts(**summary["counts"])
+    seconds = time.monotonic() - encoding
+    low = config.precision != "float32" and counts.embedded
+    return EmbedSummary(
+        **asdict(counts),
+        snapshot=summary["snapshot"],
+        lineage=job.finish.lineage or summary["snapshot"],
+        fingerprint=job.encoder.fingerprint,
+        images_per_second=round((counts.embedded - before) / seconds, 2),
+        cost=summary["cost"],
+        precision=measure_precision(job.work.store, summary["snapshot"], config.encoder, config.limits)
+        if low
+        else None,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+@dataclass(frozen=True)
+class EmbedJob:
+    """A job that may begin: everything was looked at, the store and the plan are written."""
+
+    catalog: Catalog
+    encoder: EncoderInfo
+    work: EncodeSettings
+    finish: FinishSettings
+
+
+def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None) -> EmbedJob:
+    """Looks at the catalog, the encoder and the store, and writes the plan. Raises UsageError or IntegrityError."""
     output = storage.check_writable(storage.absolute(config.output))
-    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))  # Which validates them, before any work.
+    spec = with_precision(config.encoder, config.precision)
     catalog = open_catalog(config.source)
     say(f"catalog: {catalog.describe()}")
-    encoder = load_encoder(config.encoder).info
+    encoder = load_encoder(spec, config.engine).info
     say(f"encoder: {encoder.name}, {encoder.dimension} dimensions, fingerprint {encoder.fingerprint[:12]}")
     try:
-        settings = _store_settings(config, output, encoder, catalog.rows)
+        settings = _store_settings(config, output, catalog.rows)
     except OSError as error:
         raise UsageError(f"--output {output} cannot be used: {error.strerror or error}") from None
     parent = latest_snapshot(output)
-    _check_parent(parent, settings, catalog.rows, output)
+    base = _base(output, parent, encoder, settings, catalog.rows, say)
     plan = RunPlan(
         catalog=catalog.identity(),
         fingerprint=encoder.fingerprint,
         vector_type=settings.vector_type,
         partitions=settings.partitions,
         parent=parent.sequence if parent else None,
-        settings=asdict(config.limits),
+        settings={**asdict(config.limits), "changes": config.changes.value, "compact_at": config.compact_at},
     )
-    the_run = Run(output, plan.run_id)
-    the_run.begin(plan)
-    before = the_run.embedded()
+    Run(output, plan.run_id).begin(plan, launch_of(config))
     work = EncodeSettings(
         store=output,
         run_id=plan.run_id,
-        parent=plan.parent,
+        base=base.sequence if base else None,
         encoder_spec=encoder.spec,
+        engine=config.engine,
         fingerprint=encoder.fingerprint,
         vector_type=settings.vector_type,
         metadata=catalog.metadata.serialize().to_pybytes(),
         limits=config.limits,
+        changes=config.changes,
+        compact_at=config.compact_at,
+        threads=config.threads,
     )
     say(f"embedding {catalog.rows:,} rows in {settings.partitions} partitions, run {plan.run_id}")
-    encoding = time.monotonic()
-    build(pipeline, list(catalog.readers), work, encoder, settings.partitions, catalog.rows)
-    with watched(the_run.committed, settings.partitions, catalog.rows, report):
-        run(pipeline)
-    try:
-        summary = the_run.read_summary()
-    except FileNotFoundError:
-        raise ConflictError(
-            f"the same command ran twice at once on {output}; run it again to see the outcome"
-        ) from None
-    if not summary["changed"]:
-        the_run.forget()
-    counts = Counts(**summary["counts"])
-    return EmbedSummary(
-        **asdict(counts),
-        snapshot=summary["snapshot"],
-        fingerprint=encoder.fingerprint,
-        seconds=round(time.monotonic() - started, 3),
-        images_per_second=round((counts.embedded - before) / (time.monotonic() - encoding), 2),
-    )
+    finish = FinishSettings(encoder, settings.partitions, catalog.rows, plan.parent, base.lineage if base else None)
+    return EmbedJob(catalog, encoder, work, finish)
 
 
-def _store_settings(config: EmbedConfig, output: str, encoder: EncoderInfo, rows: int) -> StoreSettings:
+def launch_of(config: EmbedConfig) -> dict[str, Any]:
+    """What was asked for, for `rejects --retry`; no part of a run's id. Beam's flags are given anew each time."""
+    source = {name: value for name, value in vars(config.source).items() if value}
+    return {
+        "source": {**source, "catalogs": [storage.absolute(place) for place in config.source.catalogs]},
+        "encoder": config.encoder,
+        "precision": config.precision,
+        "engine": config.engine,
+        "limits": asdict(config.limits),
+        "changes": config.changes.value,
+        "compact_at": config.compact_at,
+    }
+
+
+def _store_settings(config: EmbedConfig, output: str, rows: int) -> StoreSettings:
     """Creates the store or checks that it fits. Raises UsageError."""
     there = read_settings(output)
     if there is not None:
@@ -152,147 +213,44 @@ def _store_settings(config: EmbedConfig, output: str, encoder: EncoderInfo, rows
         ):
             if wanted is not None and wanted != found:
                 raise UsageError(f"{flag} {wanted}: {output} was created with {found}; leave the flag out")
+        return there
     partitions = default_partitions(rows) if config.partitions is None else check_partitions(config.partitions)
-    settings = StoreSettings(partitions, config.vector_type or "float16", encoder.fingerprint, encoder.name)
-    return create_or_check(output, settings)
+    return create(output, StoreSettings(partitions, config.vector_type or "float16"))
 
 
-def _check_parent(parent: Snapshot | None, settings: StoreSettings, rows: int, output: str) -> None:
-    """Raises UsageError or IntegrityError when the run must not build on the newest snapshot."""
+def _base(
+    output: str,
+    parent: Snapshot | None,
+    encoder: EncoderInfo,
+    settings: StoreSettings,
+    rows: int,
+    say: Callable[[str], None],
+) -> Snapshot | None:
+    """The snapshot to build on: the newest of this encoder, None where it has none yet.
+
+    Raises UsageError or IntegrityError when the run must not follow the newest snapshot.
+    """
     if parent is None:
-        return
-    found = (parent.encoder.fingerprint, parent.vector_type, parent.partitions)
-    if found != (settings.fingerprint, settings.vector_type, settings.partitions):
+        return None
+    if (parent.vector_type, parent.partitions) != (settings.vector_type, settings.partitions):
         raise IntegrityError(
-            f"{output}/store.json does not belong to snapshot {parent.sequence}, which has vectors of encoder "
-            f"{parent.encoder.name} (fingerprint {parent.encoder.fingerprint[:12]}); restore it, or give "
-            "another --output"
+            f"{output}/store.json does not belong to snapshot {parent.sequence}, which has {parent.partitions} "
+            f"partitions of {parent.vector_type}; restore it, or give another --output"
         )
     if rows == 0 and parent.vectors:
         raise UsageError(
             f"the catalog has no rows, and {output} has {parent.vectors:,} items, which would all be removed; an empty "
             "export is refused: give another --output if it is meant"
         )
-
-
-def build(
-    pipeline: beam.Pipeline,
-    readers: Sequence[RowReader],
-    work: EncodeSettings,
-    encoder: EncoderInfo,
-    partitions: int,
-    rows: int,
-) -> None:
-    """Adds the job to `pipeline`. Rows travel as packed Arrow blocks, so the shuffle sees few, large elements."""
-    blocks = (
-        pipeline
-        | "Files" >> beam.Create(readers)
-        | "SpreadFiles" >> beam.Reshuffle()
-        | "ReadRows" >> beam.ParDo(ReadRows(partitions))
+    if parent.encoder.fingerprint == encoder.fingerprint:
+        return parent
+    base = latest_of(output, encoder.fingerprint)
+    what = f"goes on with lineage {base.lineage}, from snapshot {base.sequence}" if base else "starts a new lineage"
+    say(
+        f"another encoder than snapshot {parent.sequence}'s ({parent.encoder.name}, fingerprint "
+        f"{parent.encoder.fingerprint[:12]}): the run {what}; vectors of two encoders never meet in one snapshot"
     )
-    # A partition without rows still has stored items to remove.
-    every = pipeline | "Partitions" >> beam.Create([(partition, b"") for partition in range(partitions)])
-    (
-        (blocks, every)
-        | beam.Flatten()
-        | "ToPartitions" >> beam.GroupByKey()
-        | "EncodePartition" >> beam.ParDo(EncodePartition(work))
-        | "Collect" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        | "Finish" >> beam.ParDo(FinishRun(work, encoder, partitions, rows))
-    )
-
-
-class ReadRows(beam.DoFn):
-    """A catalog file to (partition, packed rows)."""
-
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
-
-    def process(self, reader: RowReader) -> Iterator[tuple[int, bytes]]:
-        for rows in read_rows(reader):
-            for partition, part in split_by_partition(rows, self._partitions).items():
-                yield partition, pa.concat_batches([part]).serialize().to_pybytes()
-
-
-class EncodePartition(beam.DoFn):
-    """(partition, packed rows) to the partition's result: fetch, decode, encode, write and commit, fused."""
-
-    def __init__(self, work: EncodeSettings) -> None:
-        self._work = work
-        self._encoder: PartitionEncoder | None = None
-
-    def setup(self) -> None:
-        encoder = load_encoder(self._work.encoder_spec)
-        if encoder.info.fingerprint != self._work.fingerprint:
-            raise CatalogIndexerError(
-                f"the encoder {self._work.encoder_spec} of this worker is not the launcher's (fingerprints "
-                f"{encoder.info.fingerprint[:12]} and {self._work.fingerprint[:12]}); give all workers the same files"
-            )
-        parent = None if self._work.parent is None else read_snapshot(self._work.store, self._work.parent)
-        self._encoder = PartitionEncoder(self._work, encoder, parent)
-        self._schema = row_schema(self._work.metadata_schema)
-
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[PartitionResult]:
-        partition, packed = element
-        batches = [pa.ipc.read_record_batch(pa.py_buffer(block), self._schema) for block in packed if block]
-        assert self._encoder is not None
-        yield self._encoder.encode(partition, batches)
-
-
-class FinishRun(beam.DoFn):
-    """All results to one snapshot, once the counts reconcile; and the run's summary for the launcher."""
-
-    def __init__(self, work: EncodeSettings, encoder: EncoderInfo, partitions: int, rows: int) -> None:
-        self._work = work
-        self._encoder = encoder
-        self._partitions = partitions
-        self._rows = rows
-
-    def process(self, results: list[PartitionResult]) -> None:
-        results = sorted(results, key=lambda result: result.partition)
-        snapshot = assemble_snapshot(results, self._work, self._encoder, self._partitions, self._rows)
-        changed = any(result.changed for result in results) or self._work.parent is None
-        if changed:
-            write_snapshot(self._work.store, snapshot)
-        Run(self._work.store, self._work.run_id).write_summary(
-            {
-                "changed": changed,
-                "counts": asdict(snapshot.counts),
-                "snapshot": snapshot.sequence if changed else self._work.parent,
-            }
-        )
-
-
-def assemble_snapshot(
-    results: Sequence[PartitionResult], work: EncodeSettings, encoder: EncoderInfo, partitions: int, rows: int
-) -> Snapshot:
-    """The snapshot of a finished run.
-
-    Raises:
-        CatalogIndexerError: a partition is missing, or a row ended in no place or in two.
-    """
-    if [result.partition for result in results] != list(range(partitions)):
-        raise CatalogIndexerError(f"{len(results)} of {partitions} partitions reported; expected each once")
-    counts = sum((result.counts for result in results), Counts(0, 0, 0, 0))
-    ended = counts.embedded + counts.reused + counts.rejected
-    snapshot = Snapshot(
-        sequence=(work.parent or 0) + 1,
-        parent=work.parent,
-        run=work.run_id,
-        encoder=encoder,
-        vector_type=work.vector_type,
-        partitions=partitions,
-        counts=counts,
-        files=tuple(entry for result in results for entry in result.files),
-        rejects=tuple(result.rejects for result in results if result.rejects),
-    )
-    if not (rows == counts.rows == ended) or snapshot.vectors != counts.embedded + counts.reused:
-        raise CatalogIndexerError(
-            f"counts do not reconcile: the catalog has {rows} rows, {counts.rows} reached their partition, {ended} "
-            f"ended (embedded {counts.embedded}, reused {counts.reused}, rejected {counts.rejected}), and the files "
-            f"hold {snapshot.vectors} vectors; nothing was published"
-        )
-    return snapshot
+    return base
 
 
 if __name__ == "__main__":

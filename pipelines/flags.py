@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from catalog.encoder_info import VECTOR_TYPES
+from catalog.encoder_info import ENGINES, PRECISIONS, VECTOR_TYPES
 
 if TYPE_CHECKING:
     from pipelines.embed import EmbedConfig
@@ -35,7 +35,7 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="CSV, TSV (.gz too) or Parquet; paths, URLs or globs",
+        help="CSV, TSV, JSON Lines (.gz too) or Parquet; paths, URLs or globs",
     )
     parser.add_argument("--output", required=True, metavar="EMBEDDINGS", help="the embedding store to create or update")
     parser.add_argument(
@@ -62,13 +62,56 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
         "--max-pixels", type=at_least(1), default=64_000_000, metavar="N", help="per image (default: 64 million)"
     )
 
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the encoder (default: float32)")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what runs SavedModels (default: auto)")
+    parser.add_argument(
+        "--changes",
+        choices=["store", "column", "content"],
+        default="store",
+        help="what tells that an image changed: the store's version of it, a column, or its bytes (default: store)",
+    )
+    parser.add_argument(
+        "--source-version-column", metavar="C", help="the column for --changes column (default: source_version)"
+    )
+    parser.add_argument(
+        "--compact-at",
+        type=share,
+        default=0.25,
+        metavar="SHARE",
+        help="fold a partition's deltas when they pass this share of its rows (default: 0.25)",
+    )
+    parser.add_argument(
+        "--threads", type=at_least(1), metavar="N", help="that decode and encode in a process (default: one a core)"
+    )
+    parser.add_argument(
+        "--accelerator",
+        metavar="HINT",
+        help="Beam hint of the encode step: 'type:nvidia-l4;count:1;install-nvidia-driver'",
+    )
+    parser.add_argument("--worker-memory", metavar="SIZE", help="Beam hint of the encode step, such as 16GB")
+
+
+def share(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
 
 def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> EmbedConfig:
     """The embed job that the flags ask for."""
+    from catalog.errors import UsageError
+    from catalog.partition_rows import Changes
     from catalog.source import CatalogSource
     from encoders.decode import DecodeLimits
     from pipelines.embed import EmbedConfig
 
+    if args.source_version_column and args.changes != "column":
+        raise UsageError("--source-version-column is for --changes column")
     source = CatalogSource(
         catalogs=tuple(args.catalog),
         images_root=args.images_root,
@@ -76,14 +119,22 @@ def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Emb
         item_id_column=args.item_id_column,
         image_column=args.image_column,
         product_id_column=args.product_id_column,
+        source_version_column=(args.source_version_column or "source_version") if args.changes == "column" else None,
     )
+    hints = {"accelerator": args.accelerator, "min_ram": args.worker_memory}
     return EmbedConfig(
         source=source,
         output=args.output,
         encoder=args.encoder,
+        precision=args.precision,
+        engine=args.engine,
         partitions=args.partitions,
         vector_type=args.vector_type,
         limits=DecodeLimits(args.max_bytes, args.max_pixels),
+        changes=Changes(args.changes),
+        compact_at=args.compact_at,
+        threads=args.threads,
+        hints={name: text for name, text in hints.items() if text},
         beam_arguments=tuple(beam_arguments),
     )
 

@@ -145,6 +145,15 @@ def tiny_saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def snapshots_of(store: Path) -> dict[str, dict]:
+    """Every snapshot of a store by file name, without what the run cost in seconds, which no run repeats."""
+    found = {path.name: json.loads(path.read_bytes()) for path in sorted((store / "snapshots").iterdir())}
+    for snapshot in found.values():
+        for name in [name for name in snapshot["cost"] if name.endswith("_seconds")]:
+            del snapshot["cost"][name]
+    return found
+
+
 def files_below(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, hidden ones left out, by relative name."""
     return {

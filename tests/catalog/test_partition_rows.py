@@ -4,13 +4,15 @@ import random
 
 import pyarrow as pa
 
-from catalog.partition_rows import StoredItem, clean, compare
+from catalog.partition_rows import Changes, PartitionRows, StoredItem, clean, compare
 from catalog.rows import row_schema
 
 SCHEMA = row_schema(pa.schema([("price", pa.float64())]))
 
 
-def row(item_id: str, uri: str = "/u", price: float | None = 1.0, origin: str = "c.csv row 2", **more: str) -> dict:
+def row(
+    item_id: str, uri: str = "/u", price: float | None = 1.0, origin: str = "c.csv row 2", **more: str | None
+) -> dict:
     return {
         "item_id": item_id,
         "product_id": None,
@@ -44,31 +46,61 @@ def test_rows_with_a_reason_become_rejects_with_a_sentence() -> None:
     assert len(cleaned.rows) == 1
 
 
-def test_every_row_is_kept_updated_or_encoded_and_what_left_is_removed() -> None:
+PRICE = (("price", "1"),)
+
+
+def stored(file: int, place: int, uri: str, version: str = "v1", price: tuple = PRICE) -> StoredItem:
+    return StoredItem(file, place, uri, version, b"h" * 32, None, price)
+
+
+def test_every_row_is_kept_updated_or_read_and_what_left_is_removed() -> None:
     names = ["changed_image", "changed_place", "changed_price", "new", "same", "unreadable"]
-    rows = clean(batches([row(name, f"/{name}") for name in names]), SCHEMA).rows
-    price = (("price", "1"),)
-    stored = {
-        "same": StoredItem(0, 0, "/same", "v1", None, price),
-        "changed_image": StoredItem(0, 1, "/changed_image", "v0", None, price),
-        "changed_place": StoredItem(0, 2, "/elsewhere", "v1", None, price),
-        "changed_price": StoredItem(1, 0, "/changed_price", "v1", None, (("price", "2"),)),
-        "unreadable": StoredItem(1, 1, "/unreadable", "v1", None, price),
-        "gone": StoredItem(1, 2, "/gone", "v1", None, price),
-    }
-    diff = compare(rows, stored, lambda uris: [None if uri == "/unreadable" else "v1" for uri in uris])
-    named = rows["item_id"].to_pylist()
-    assert [named[i] for i in diff.keep] == ["same"]
-    assert [named[i] for i in diff.update] == ["changed_price"]
-    assert [named[i] for i in diff.encode] == ["changed_image", "changed_place", "new", "unreadable"]
-    assert {file: sorted(ids) for file, ids in diff.superseded.items()} == {
+    table = clean(batches([row(name, f"/{name}") for name in names]), SCHEMA).rows
+    rows = PartitionRows(
+        table,
+        {
+            "same": stored(0, 0, "/same"),
+            "changed_image": stored(0, 1, "/changed_image", "v0"),
+            "changed_place": stored(0, 2, "/elsewhere"),
+            "changed_price": stored(1, 0, "/changed_price", price=(("price", "2"),)),
+            "unreadable": stored(1, 1, "/unreadable"),
+            "gone": stored(1, 2, "/gone"),
+        },
+    )
+    diff = compare(rows, Changes.STORE, lambda uris: [None if uri == "/unreadable" else "v1" for uri in uris])
+    assert [names[i] for i in diff.keep] == ["same"]
+    assert [names[i] for i in diff.update] == ["changed_price"]
+    assert [names[i] for i in diff.read] == ["changed_image", "changed_place", "new", "unreadable"]
+    assert {file: sorted(ids) for file, ids in rows.superseded(diff.keep).items()} == {
         0: ["changed_image", "changed_place"],
         1: ["changed_price", "gone", "unreadable"],
     }
-    assert diff.removed == 1
+    assert rows.removed() == 1
+
+
+def no_store(uris: object) -> list[str | None]:
+    raise AssertionError("the store must not be asked")
+
+
+def test_a_column_tells_changes_without_asking_the_store() -> None:
+    versions = {"changed": "v2", "none": None, "same": "v1"}
+    table = clean(batches([row(name, source_version=version) for name, version in versions.items()]), SCHEMA).rows
+    diff = compare(PartitionRows(table, {name: stored(0, 0, "/u") for name in versions}), Changes.COLUMN, no_store)
+    assert (diff.read, diff.keep) == ([0, 1], [2])
+
+
+def test_by_content_every_image_is_read() -> None:
+    table = clean(batches([row("a"), row("b")]), SCHEMA).rows
+    assert compare(PartitionRows(table, {"a": stored(0, 0, "/u")}), Changes.CONTENT, no_store).read == [0, 1]
+
+
+def test_another_signature_in_the_query_is_not_another_image() -> None:
+    table = clean(batches([row("a", "https://shop/a.jpg?signature=tonight")]), SCHEMA).rows
+    rows = PartitionRows(table, {"a": stored(0, 0, "https://shop/a.jpg")})
+    assert compare(rows, Changes.STORE, lambda uris: ["v1" for _ in uris]).keep == [0]
 
 
 def test_a_price_that_is_not_a_number_is_not_a_change_every_night() -> None:
-    rows = clean(batches([row("a", price=float("nan"))]), SCHEMA).rows
-    stored = {"a": StoredItem(0, 0, "/u", "v", None, (("price", "nan"),))}
-    assert compare(rows, stored, lambda uris: ["v" for _ in uris]).keep == [0]
+    table = clean(batches([row("a", price=float("nan"))]), SCHEMA).rows
+    rows = PartitionRows(table, {"a": stored(0, 0, "/u", "v", (("price", "nan"),))})
+    assert compare(rows, Changes.STORE, lambda uris: ["v" for _ in uris]).keep == [0]

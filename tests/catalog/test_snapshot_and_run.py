@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from catalog.embedding_store import StoreSettings, create_or_check, read_settings
+from catalog.embedding_store import StoreSettings, create, read_settings
 from catalog.encoder_info import EncoderInfo
 from catalog.errors import ConflictError, IntegrityError, UsageError
 from catalog.run import PartitionResult, Run, RunPlan
@@ -14,6 +15,7 @@ from catalog.snapshot import (
     FileEntry,
     RejectsEntry,
     Snapshot,
+    latest_of,
     latest_snapshot,
     read_snapshot,
     snapshot_url,
@@ -25,6 +27,7 @@ FILE = FileEntry(3, "files/00003/abc.parquet", "a" * 64, 100, 5, ("x",))
 SNAPSHOT = Snapshot(
     sequence=1,
     parent=None,
+    lineage=1,
     run="r1",
     encoder=ENCODER,
     vector_type="float16",
@@ -86,12 +89,36 @@ def test_the_first_commit_of_a_partition_counts(tmp_path: Path) -> None:
     assert run.read_commit(3) == first
 
 
-def test_a_store_belongs_to_one_encoder(tmp_path: Path) -> None:
-    settings = StoreSettings(16, "float16", "f" * 64, "tiny")
-    assert create_or_check(str(tmp_path), settings) == settings
-    assert create_or_check(str(tmp_path), replace(settings, partitions=64)) == settings
-    with pytest.raises(UsageError, match=r"holds vectors of encoder tiny .*give another --output"):
-        create_or_check(str(tmp_path), replace(settings, fingerprint="e" * 64, encoder="other"))
+def test_the_first_to_create_a_store_decides_its_settings(tmp_path: Path) -> None:
+    settings = StoreSettings(16, "float16")
+    assert create(str(tmp_path), settings) == settings
+    assert create(str(tmp_path), replace(settings, partitions=64)) == settings
+
+
+def test_the_newest_snapshot_of_an_encoder_is_found_behind_those_of_others(tmp_path: Path) -> None:
+    store = str(tmp_path)
+    other = replace(ENCODER, fingerprint="e" * 64)
+    for sequence, encoder in ((1, ENCODER), (2, ENCODER), (3, other)):
+        write_snapshot(store, replace(SNAPSHOT, sequence=sequence, encoder=encoder))
+    found = latest_of(store, ENCODER.fingerprint)
+    assert found is not None
+    assert found.sequence == 2
+    assert latest_of(store, "0" * 64) is None
+
+
+def test_snapshots_and_commits_without_the_later_fields_are_still_read(tmp_path: Path) -> None:
+    run = Run(str(tmp_path), "r1")
+    run.commit(PartitionResult(3, (FILE,), None, Counts(1, 1, 0, 0), True))
+    write_snapshot(str(tmp_path), SNAPSHOT)
+    for path, gone in (
+        (tmp_path / "snapshots" / "000001.json", ("lineage", "cost")),
+        (tmp_path / "runs" / "r1" / "commits" / "00003.json", ("cost",)),
+    ):
+        value = json.loads(path.read_text())
+        value["counts"].pop("stale")
+        path.write_text(json.dumps({name: each for name, each in value.items() if name not in gone}))
+    assert read_snapshot(str(tmp_path), 1) == SNAPSHOT
+    assert run.read_commit(3) == PartitionResult(3, (FILE,), None, Counts(1, 1, 0, 0), True)
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "{", '{"schema_version": 1}', '{"schema_version": 1, "partitions": 16}'])

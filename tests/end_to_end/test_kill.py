@@ -10,20 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Catalog, files_below, start_cli
+from tests.conftest import Catalog, files_below, snapshots_of, start_cli
 
 
 def embed(catalog: Catalog, output: Path) -> tuple[object, ...]:
     return ("embed", "--catalog", catalog.csv, "--output", output, "--partitions", 64)
 
 
-def outcome(store: Path) -> dict[str, bytes]:
+Outcome = tuple[dict[str, dict], dict[str, bytes]]
+
+
+def outcome(store: Path) -> Outcome:
     """What readers see: the snapshot, and the files that it names."""
-    return files_below(store / "snapshots") | files_below(store / "files")
+    return snapshots_of(store), files_below(store / "files")
 
 
 @pytest.fixture
-def undisturbed(make_catalog: Callable[..., Catalog], tmp_path: Path) -> tuple[Catalog, dict[str, bytes], float]:
+def undisturbed(make_catalog: Callable[..., Catalog], tmp_path: Path) -> tuple[Catalog, Outcome, float]:
     """A catalog, what embedding it undisturbed gives, and the seconds from start to end."""
     catalog = make_catalog(600)
     (catalog.csv.parent / "pictures" / "5.png").write_bytes(b"broken")
@@ -34,7 +37,7 @@ def undisturbed(make_catalog: Callable[..., Catalog], tmp_path: Path) -> tuple[C
 
 
 def test_ten_kills_at_random_moments_change_nothing_in_the_end(
-    undisturbed: tuple[Catalog, dict[str, bytes], float], tmp_path: Path
+    undisturbed: tuple[Catalog, Outcome, float], tmp_path: Path
 ) -> None:
     catalog, expected, seconds = undisturbed
     rng = random.Random(20261121)
@@ -61,7 +64,7 @@ def test_ten_kills_at_random_moments_change_nothing_in_the_end(
 
 
 def test_a_store_that_was_killed_ten_times_over_is_finished_by_the_eleventh_run(
-    undisturbed: tuple[Catalog, dict[str, bytes], float], tmp_path: Path
+    undisturbed: tuple[Catalog, Outcome, float], tmp_path: Path
 ) -> None:
     catalog, expected, seconds = undisturbed
     store, before = tmp_path / "killed", 0

@@ -20,7 +20,7 @@ from catalog.source import CatalogSource
 from encoders.image_loader import ImageLoader
 from encoders.registry import load_encoder
 from pipelines.embed import EmbedConfig, embed
-from tests.conftest import Catalog, draw_picture, files_below
+from tests.conftest import Catalog, draw_picture, files_below, snapshots_of
 
 MakeCatalog = Callable[..., Catalog]
 
@@ -138,8 +138,8 @@ def test_a_night_encodes_what_changed_and_keeps_every_other_file(
     lines[20] = lines[20].replace("label 0", "label new")  # Another label.
     catalog.rewrite([*lines[:50], *lines[51:], "item-new,pictures/new.png,p,1.5,label 1"])  # One gone, one new.
     read = []
-    load = ImageLoader.load
-    monkeypatch.setattr(ImageLoader, "load", lambda self, uri: read.append(Path(uri).name) or load(self, uri))
+    fetch = storage.fetch
+    monkeypatch.setattr(storage, "fetch", lambda uri, limit: read.append(Path(uri).name) or fetch(uri, limit))
     summary = embed(config_of(catalog, tmp_path / "e"))
     assert (summary.embedded, summary.reused, summary.removed, summary.snapshot) == (2, 98, 1, 2)
     assert sorted(read) == ["10.png", "new.png"]
@@ -187,17 +187,14 @@ def test_the_number_of_workers_changes_no_byte(
     for name, flags in modes.items():
         output = tmp_path / name
         embed(EmbedConfig(CatalogSource((str(catalog.csv),)), str(output), spec, beam_arguments=flags))
-        stores[name] = files_below(output / "files") | files_below(output / "snapshots")
+        stores[name] = (files_below(output / "files"), snapshots_of(output))
     assert stores["one"] == stores["threads"] == stores["processes"]
 
 
-def test_vectors_of_two_encoders_never_share_a_store(make_catalog: MakeCatalog, tmp_path: Path) -> None:
+def test_a_store_keeps_the_settings_that_it_was_created_with(make_catalog: MakeCatalog, tmp_path: Path) -> None:
     catalog = make_catalog(5)
     embed(config_of(catalog, tmp_path / "e"))
     before = files_below(tmp_path / "e")
-    other = EmbedConfig(CatalogSource((str(catalog.csv),)), str(tmp_path / "e"), "color-histogram:rgb")
-    with pytest.raises(UsageError, match=r"holds vectors of encoder color-histogram-hsv.*give another --output"):
-        embed(other)
     with pytest.raises(UsageError, match=r"--partitions 64: .* was created with 16"):
         embed(config_of(catalog, tmp_path / "e", partitions=64))
     assert files_below(tmp_path / "e") == before
@@ -206,7 +203,7 @@ def test_vectors_of_two_encoders_never_share_a_store(make_catalog: MakeCatalog, 
 def test_a_run_that_was_overtaken_says_so_and_publishes_nothing(
     make_catalog: MakeCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.embed as module
+    import pipelines.embed_steps as module
 
     catalog = make_catalog(5)
     write = module.write_snapshot
@@ -223,7 +220,7 @@ def test_a_run_that_was_overtaken_says_so_and_publishes_nothing(
 def test_counts_that_do_not_reconcile_fail_the_run(
     make_catalog: MakeCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.embed as module
+    import pipelines.embed_steps as module
 
     catalog = make_catalog(20)
     split = module.split_by_partition
@@ -261,13 +258,12 @@ def test_one_cell_that_is_no_location_is_one_reject(make_catalog: MakeCatalog, t
     assert summary.rejects_by_reason == {"scheme_not_allowed": 2, "unreadable": 4}
 
 
-def test_a_store_file_that_was_lost_does_not_let_two_encoders_meet(make_catalog: MakeCatalog, tmp_path: Path) -> None:
+def test_a_store_file_that_was_lost_does_not_let_two_divisions_meet(make_catalog: MakeCatalog, tmp_path: Path) -> None:
     catalog = make_catalog(5)
     embed(config_of(catalog, tmp_path / "e"))
     (tmp_path / "e" / "store.json").unlink()
-    other = EmbedConfig(CatalogSource((str(catalog.csv),)), str(tmp_path / "e"), "color-histogram:rgb")
-    with pytest.raises(IntegrityError, match=r"store\.json does not belong to snapshot 1"):
-        embed(other)
+    with pytest.raises(IntegrityError, match=r"store\.json does not belong to snapshot 1, which has 16 partitions"):
+        embed(config_of(catalog, tmp_path / "e", partitions=64))
 
 
 def test_an_empty_export_does_not_remove_the_catalog(make_catalog: MakeCatalog, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def make_store(root: Path, vectors: np.ndarray, removed: int = 0, metric: str = 
     encoder = EncoderInfo("test", "test", DIMENSION, (8, 8), metric, metric == "cosine", "f" * 64)
     live = len(vectors) - removed
     counts = Counts(live, live, 0, 0)
-    write_snapshot(str(root), Snapshot(1, None, "r", encoder, "float32", PARTITIONS, counts, tuple(entries)))
+    write_snapshot(str(root), Snapshot(1, None, 1, "r", encoder, "float32", PARTITIONS, counts, tuple(entries)))
     return str(root)
 
 
