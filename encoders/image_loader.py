@@ -100,11 +100,11 @@ class ImageLoader:
         return self._prepare(data, "")
 
     def _prepare(self, data: bytes, version: str) -> LoadedImage:
-        image = decode(data, self._limits)
-        phash, thumbnail = signature(image)
+        picture = decode(data, self._limits, least=self._input_size)
+        phash, thumbnail = signature(picture.image)
         digest = hashlib.sha256(data).digest()
-        pixels = resize(image, self._input_size)
-        return LoadedImage(pixels, image.width, image.height, digest, phash, thumbnail, version)
+        pixels = resize(picture.image, self._input_size)
+        return LoadedImage(pixels, picture.width, picture.height, digest, phash, thumbnail, version)
 
 
 def _read_failure(error: OSError) -> LoadFailure:
