@@ -82,7 +82,11 @@ def test_an_rgb_profile_also_counts_for_grey() -> None:
     np.testing.assert_allclose(color_of(plain("L", 100), icc_profile=rgb_profile(ADOBE_RGB, 1.0)), expected, atol=2)
 
 
-@pytest.mark.parametrize("profile", [b"broken", rgb_profile(DISPLAY_P3)[:200], grey_profile(1.0), cmyk_profile({})])
+@pytest.mark.parametrize(
+    "profile",
+    [b"broken", rgb_profile(DISPLAY_P3)[:200], grey_profile(1.0), cmyk_profile({})],
+    ids=["bytes", "cut", "grey", "cmyk"],
+)
 def test_a_profile_that_is_broken_or_of_another_space_is_ignored(profile: bytes) -> None:
     assert color_of(plain("RGB", (200, 60, 30)), icc_profile=profile) == (200, 60, 30)
 
