@@ -33,6 +33,7 @@ test: lint tools
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.decode --json
 	$(BIN)/python -m benchmarks.embed --json
 	$(BIN)/python -m benchmarks.index --json
 

@@ -105,9 +105,10 @@ def bare_loop(uris: list[str], spec: str) -> float:
 
     def pixels(uri: str) -> np.ndarray | None:
         try:
-            return resize(decode(Path(uri).read_bytes(), limits), encoder.info.input_size)
+            picture = decode(Path(uri).read_bytes(), limits, least=encoder.info.input_size)
         except DecodeError:
             return None
+        return resize(picture.image, encoder.info.input_size)
 
     def one(uri: str) -> int:
         found = pixels(uri)

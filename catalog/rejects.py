@@ -34,6 +34,7 @@ class Reason(StrEnum):
     TOO_MANY_BYTES = "too_many_bytes"
     # The pixels
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_FRAMES = "too_many_frames"
     UNSUPPORTED_FORMAT = "unsupported_format"
     TRUNCATED = "truncated"
     UNDECODABLE = "undecodable"

@@ -195,10 +195,10 @@ class ImageLoader:
         return self._prepare(data, hashlib.sha256(data).digest(), "")
 
     def _prepare(self, data: bytes, digest: bytes, version: str) -> LoadedImage:
-        image = decode(data, self._limits)
-        phash, thumbnail = signature(image)
-        pixels = resize(image, self._input_size)
-        return LoadedImage(pixels, image.width, image.height, digest, phash, thumbnail, version)
+        picture = decode(data, self._limits, least=self._input_size)
+        phash, thumbnail = signature(picture.image)
+        pixels = resize(picture.image, self._input_size)
+        return LoadedImage(pixels, picture.width, picture.height, digest, phash, thumbnail, version)
 
 
 class _Room:

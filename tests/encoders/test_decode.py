@@ -22,7 +22,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def color_of(data: bytes) -> tuple[int, ...]:
-    image = decode(data, LIMITS)
+    image = decode(data, LIMITS).image
     assert image.mode == "RGB"
     return image.getpixel((image.width // 2, image.height // 2))
 
@@ -42,8 +42,9 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = decode(saved(stored, "PNG", exif=exif), LIMITS)
-    assert image.size == (40, 20)
+    picture = decode(saved(stored, "PNG", exif=exif), LIMITS)
+    image = picture.image
+    assert image.size == (picture.width, picture.height) == (40, 20)
     assert image.getpixel((5, 3)) == (255, 0, 0)
     assert image.getpixel((35, 15)) == (0, 0, 255)
 
@@ -117,4 +118,4 @@ def test_the_pixel_limit_is_checked_on_the_header(width: int, height: int) -> No
 
 def test_a_broken_exif_block_does_not_lose_the_picture() -> None:
     data = saved(draw_picture(3, (64, 64)), "JPEG", exif=b"Exif\0\0garbage that is no TIFF header")
-    assert decode(data, LIMITS).size == (64, 64)
+    assert decode(data, LIMITS).image.size == (64, 64)
