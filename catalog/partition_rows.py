@@ -117,19 +117,24 @@ class PartitionDiff:
         keep: the stored row still says all that the catalog says.
         update: the image is the same, its product or metadata changed: the vector is copied, not computed.
         read: new, perhaps another image, or not to be told without its bytes.
+        rejected: the image was rejected before, for a reason of its own, and is still the same.
     """
 
     keep: list[int] = field(default_factory=list)
     update: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
+    rejected: list[int] = field(default_factory=list)
 
 
 class PartitionRows:
-    """The clean rows of a partition beside the stored items."""
+    """The clean rows of a partition beside the stored items and the lasting rejects of the run before."""
 
-    def __init__(self, rows: pa.Table, stored: dict[str, StoredItem]) -> None:
+    def __init__(
+        self, rows: pa.Table, stored: dict[str, StoredItem], rejected: dict[str, Reject] | None = None
+    ) -> None:
         self.table = rows
         self._stored = stored
+        self._rejected = rejected or {}
         self._ids = rows["item_id"].to_pylist()
         self._products = rows["product_id"].to_pylist()
         self.uris: list[str] = rows["image_uri"].to_pylist()
@@ -142,6 +147,15 @@ class PartitionRows:
     def stored(self, row: int) -> StoredItem | None:
         """What is stored under the row's item id."""
         return self._stored.get(self._ids[row])
+
+    def rejected(self, row: int) -> Reject | None:
+        """How the row's item was rejected before."""
+        return self._rejected.get(self._ids[row])
+
+    def was_at(self, row: int) -> str | None:
+        """Where the image of the row's item was, when it was embedded or rejected before."""
+        before = self.stored(row) or self.rejected(row)
+        return before.image_uri if before else None
 
     def says_the_same(self, row: int) -> bool:
         """Whether the stored row has the same place, product and metadata. Queries of a location, which are
@@ -180,20 +194,18 @@ def compare(
         versions_of: current source version of each image location, None where it cannot be told.
     """
     diff = PartitionDiff()
-    same_place = [
-        row
-        for row in range(len(rows))
-        if (item := rows.stored(row)) and item.image_uri == storage.redact(rows.uris[row])
-    ]
+    same_place = [row for row in range(len(rows)) if rows.was_at(row) == storage.redact(rows.uris[row])]
     current: dict[int, str | None] = {}
     if changes is Changes.STORE:
         current = dict(zip(same_place, versions_of([rows.uris[row] for row in same_place]), strict=True))
     elif changes is Changes.COLUMN:
         current = {row: rows.versions[row] for row in same_place}
     for row in range(len(rows)):
-        item = rows.stored(row)
-        if item is None or current.get(row) is None or current[row] != item.source_version:
+        before = rows.stored(row) or rows.rejected(row)
+        if before is None or current.get(row) is None or current[row] != before.source_version:
             diff.read.append(row)
+        elif isinstance(before, Reject):
+            diff.rejected.append(row)
         elif rows.says_the_same(row):
             diff.keep.append(row)
         else:

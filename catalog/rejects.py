@@ -42,6 +42,11 @@ class Reason(StrEnum):
     INVALID_VECTOR = "invalid_vector"
 
 
+#: Reasons that are the image's own: the same bytes give them again, whatever the flags of the job. Not tried again
+#: while the image is the same.
+LASTING = frozenset(
+    (Reason.EMPTY, Reason.UNSUPPORTED_FORMAT, Reason.TRUNCATED, Reason.UNDECODABLE, Reason.INVALID_VECTOR)
+)
 #: Reasons that may pass by themselves or with another credential. An item that was embedded before keeps its vector,
 #: and the next run tries again.
 TRANSIENT = frozenset((Reason.FORBIDDEN, Reason.TIMEOUT, Reason.UNREADABLE))
@@ -54,19 +59,22 @@ SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string()),
         pa.field("origin", pa.string()),
+        pa.field("source_version", pa.string()),
     ]
 )
 
 
 @dataclass(frozen=True, order=True)
 class Reject:
-    """One rejected row. `origin` is the catalog file and row that it came from; secrets are out of `image_uri`."""
+    """One rejected row. `origin` is the catalog file and row that it came from; `source_version` the version of the
+    image, where the reason is a lasting one. Secrets are out of `image_uri` where it is stored."""
 
     item_id: str
     origin: str
     reason: str
     image_uri: str | None = None
     detail: str | None = None
+    source_version: str | None = None
 
 
 def encode_rejects(rejects: Sequence[Reject]) -> bytes:
@@ -78,6 +86,7 @@ def encode_rejects(rejects: Sequence[Reject]) -> bytes:
             "reason": reject.reason,
             "detail": reject.detail,
             "origin": reject.origin,
+            "source_version": reject.source_version,
         }
         for reject in sorted(rejects, key=lambda r: (r.item_id, r.origin, r.reason, r.image_uri or "", r.detail or ""))
     ]
@@ -87,8 +96,18 @@ def encode_rejects(rejects: Sequence[Reject]) -> bytes:
 
 
 def read_rejects(url: str) -> pa.Table:
-    """A rejects file as a table of `SCHEMA`."""
-    return pq.read_table(io.BytesIO(storage.read_bytes(url)))
+    """A rejects file as a table of `SCHEMA`; columns that an older file lacks are null."""
+    table = pq.read_table(io.BytesIO(storage.read_bytes(url)))
+    missing = [field for field in SCHEMA if field.name not in table.column_names]
+    for field in missing:
+        table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(SCHEMA.names)
+
+
+def read_lasting(url: str) -> dict[str, Reject]:
+    """The rejects of a file that need no second look while their image is the same, by item id."""
+    rows = (Reject(**row) for row in read_rejects(url).to_pylist())
+    return {row.item_id: row for row in rows if row.source_version is not None and row.reason in LASTING}
 
 
 def count_by_reason(rejects: Sequence[Reject]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from catalog.errors import CatalogIndexerError
 from catalog.extras import explain_missing
 
 # In the order of the work. Each module has HELP, add_arguments(parser) and run(args), and imports heavy things late.
-COMMANDS = ("demo", "scan", "embed", "index", "search", "versions", "verify")
+COMMANDS = ("demo", "scan", "embed", "rejects", "index", "search", "versions", "verify")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -74,10 +74,11 @@ class SameContent:
 
 @dataclass(frozen=True)
 class LoadFailure:
-    """Why an image did not load."""
+    """Why an image did not load; `source_version` is there when it was read."""
 
     reason: Reason
     detail: str
+    source_version: str | None = None
 
 
 Answer = LoadedImage | SameContent | LoadFailure
@@ -181,7 +182,7 @@ class ImageLoader:
         try:
             image = self._prepare(fetched.data, digest, fetched.version)
         except DecodeError as error:
-            return LoadFailure(error.reason, error.detail)
+            return LoadFailure(error.reason, error.detail, fetched.version)
         decoded = time.perf_counter()
         meter.decoded(decoded - started)
         if self._encode is None:

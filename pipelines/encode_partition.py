@@ -20,7 +20,7 @@ import pyarrow as pa
 from catalog import compaction, storage
 from catalog.embedding_file import EmbeddingFileWriter, schema
 from catalog.partition_rows import Changes, PartitionDiff, PartitionRows, clean, compare, stored_items
-from catalog.rejects import TRANSIENT, Reason, Reject, count_by_reason, encode_rejects
+from catalog.rejects import LASTING, TRANSIENT, Reason, Reject, count_by_reason, encode_rejects, read_lasting
 from catalog.rows import row_schema
 from catalog.run import PartitionResult, Run
 from catalog.snapshot import Counts, FileEntry, RejectsEntry, Snapshot
@@ -107,9 +107,10 @@ class PartitionEncoder:
         meter = Meter()
         cleaned = clean(batches, row_schema(self._metadata))
         before = self._base.files_of(partition) if self._base else []
-        rows = PartitionRows(cleaned.rows, stored_items(self._settings.store, before))
+        rows = PartitionRows(cleaned.rows, stored_items(self._settings.store, before), self._lasting_rejects(partition))
         diff = compare(rows, self._settings.changes, _versions_of)
-        outcome = _Outcome(list(cleaned.rejects), list(diff.keep))
+        again = [_rejected_again(rows, row) for row in diff.rejected]
+        outcome = _Outcome([*cleaned.rejects, *again], list(diff.keep))
         files = self._write(partition, before, rows, diff, outcome, meter)
         counts = Counts(
             rows=sum(batch.num_rows for batch in batches),
@@ -178,14 +179,16 @@ class PartitionEncoder:
             ImageRequest(rows.uris[row], item.content_hash if (item := rows.stored(row)) else None) for row in numbers
         )
         for row, answer in zip(numbers, self._encoder.encode_all(requests, meter), strict=True):
+            version = rows.versions[row] if self._settings.changes is Changes.COLUMN else None
             if isinstance(answer, LoadFailure):
                 if answer.reason in TRANSIENT and rows.stored(row):
                     outcome.kept.append(row)
                     outcome.stale += 1
                 else:
-                    outcome.rejects.append(_reject(rows, row, answer.reason, answer.detail))
+                    outcome.rejects.append(
+                        _reject(rows, row, answer.reason, answer.detail, version or answer.source_version)
+                    )
                 continue
-            version = rows.versions[row] if self._settings.changes is Changes.COLUMN else None
             if isinstance(answer, SameContent):
                 item = rows.stored(row)
                 assert item is not None
@@ -198,9 +201,15 @@ class PartitionEncoder:
             assert answer.vector is not None
             problem = _vector_problem(answer.vector, self._encoder.info.metric, self._settings.vector_type)
             if problem:
-                outcome.rejects.append(_reject(rows, row, Reason.INVALID_VECTOR, problem))
+                outcome.rejects.append(
+                    _reject(rows, row, Reason.INVALID_VECTOR, problem, version or answer.source_version)
+                )
             else:
                 yield row, replace(answer, source_version=version or answer.source_version)
+
+    def _lasting_rejects(self, partition: int) -> dict[str, Reject]:
+        entry = self._base.rejects_of(partition) if self._base else None
+        return read_lasting(storage.join(self._settings.store, entry.path)) if entry else {}
 
     def _store_rejects(self, partition: int, rejects: list[Reject]) -> tuple[RejectsEntry | None, bool]:
         """Stores the rejects unless the snapshot before has the same ones; says whether they changed."""
@@ -223,9 +232,15 @@ def _without(entry: FileEntry, item_ids: Sequence[str]) -> FileEntry:
     return FileEntry(entry.partition, entry.path, entry.sha256, entry.bytes, entry.rows, removed)
 
 
-def _reject(rows: PartitionRows, row: int, reason: Reason, detail: str) -> Reject:
+def _reject(rows: PartitionRows, row: int, reason: Reason, detail: str, version: str | None) -> Reject:
     item_id, origin = (rows.table[name][row].as_py() for name in ("item_id", "origin"))
-    return Reject(item_id, origin, reason, rows.uris[row], detail)
+    return Reject(item_id, origin, reason, rows.uris[row], detail, version if reason in LASTING else None)
+
+
+def _rejected_again(rows: PartitionRows, row: int) -> Reject:
+    before = rows.rejected(row)
+    assert before is not None
+    return replace(before, origin=rows.table["origin"][row].as_py())
 
 
 def _vector_problem(vector: np.ndarray, metric: str, vector_type: str) -> str | None:

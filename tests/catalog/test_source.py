@@ -29,6 +29,7 @@ def test_roles_are_found_images_located_and_other_columns_carried_with_their_typ
         "origin": "c.csv row 2",
         "reason": None,
         "detail": None,
+        "source_version": None,
         "metadata": {"price": 1.5, "stock": 3, "sale": True, "sku": "007"},
     }
     second = all_rows(CatalogSource((str(path),)))[1]
