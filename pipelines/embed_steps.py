@@ -220,7 +220,8 @@ def assemble_snapshot(results: Sequence[PartitionResult], work: EncodeSettings, 
         raise CatalogIndexerError(
             f"counts do not reconcile: the catalog has {finish.rows} rows, {counts.rows} reached their partition, "
             f"{ended} ended (embedded {counts.embedded}, reused {counts.reused}, rejected {counts.rejected}), and the "
-            f"files hold {snapshot.vectors} vectors; nothing was published"
+            f"files hold {snapshot.vectors} vectors; nothing was published. If a catalog file was "
+            "replaced while the job ran, run it again"
         )
     return snapshot
 

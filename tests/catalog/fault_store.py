@@ -29,6 +29,9 @@ class Crash(BaseException):
 class FaultStore(Store):
     """`memory://…` as a dictionary. Operations are numbered from 0; `faults` and `between` are by number."""
 
+    #: Parts of the names of objects that nothing may ever change.
+    immutable = ("/snapshots/", "/commits/", "/files/", "/plan.json")
+
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, int]] = {}
         self.plan({})
@@ -70,6 +73,8 @@ class FaultStore(Store):
         return self.objects[url]
 
     def _put(self, url: str, data: bytes) -> None:
+        if any(part in url for part in self.immutable) and self.objects.get(url, (data, 0))[0] != data:
+            raise AssertionError(f"{url} was changed after it was written")
         self._writes += 1
         self.objects[url] = (bytes(data), self._writes)
 

@@ -7,8 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from catalog import storage
+from catalog.errors import ConflictError
 from catalog.storage.base import TransientError
 from catalog.storage.retry import Retrier, RetryBudget, RetryPolicy
+from tests.catalog.fault_store import Fault, FaultStore
 
 
 class Failing:
@@ -66,6 +68,19 @@ def test_a_store_that_is_down_is_not_asked_more_often_than_the_budget_allows() -
     for _ in range(30):
         retrier(Failing())
     assert retrier(Failing(TransientError("once"))) == "done"  # Thirty successes have earned three retries.
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.REFUSED])
+def test_a_create_whose_answer_was_lost_has_happened_once(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    store = FaultStore()
+    monkeypatch.setattr(storage, "store_for", lambda url: store)
+    monkeypatch.setattr(storage, "retrier", Retrier(sleep=lambda _: None))
+    store.plan({0: fault})
+    storage.create("memory://x/claim", b"mine")
+    assert store.objects["memory://x/claim"][0] == b"mine"
+    store.plan({0: fault})
+    with pytest.raises(ConflictError):
+        storage.create("memory://x/claim", b"another's")
 
 
 @pytest.fixture
