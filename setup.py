@@ -21,6 +21,7 @@ setup(
         "pyarrow>=18,<26",
         "fsspec>=2024.10",
         "google-cloud-storage>=2.18,<4",
+        "urllib3>=2.2,<3",
         "xxhash>=3.4,<5",
     ],
     extras_require={
