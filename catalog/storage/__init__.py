@@ -177,7 +177,7 @@ def local_copy(url: str, folder: str | Path) -> Path:
     path = store.local_path(url)
     if path is not None:
         return path
-    target = Path(folder) / name_of(url)
+    target = Path(folder) / name_of(redact(url))
     with store.open_read(url) as source, target.open("wb") as sink:
         while chunk := source.read(8 << 20):
             sink.write(chunk)

@@ -88,7 +88,7 @@ class WebAddress:
 
 def parse(url: str) -> WebAddress:
     """The parts of `url`. Raises AddressRefusedError for another scheme or an odd port, OSError where it is no URL."""
-    shown = redact(url)
+    shown = re.split(r"[?#]", redact(url), maxsplit=1)[0]  # Also of a redirect to a scheme whose names may hold them.
     try:
         parts = urlsplit(url)
         scheme, port = parts.scheme.lower(), parts.port

@@ -67,6 +67,17 @@ def test_an_object_is_read_with_its_version_in_one_request(site: Site, store: Ht
         assert file.read(3) == b"456"
 
 
+def test_a_local_copy_is_named_without_its_signature(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.answers["/c.csv"] = Answer(b"id,image\n")
+    monkeypatch.setenv("CATALOG_HTTP_ALLOW_PRIVATE", "1")
+    storage._store.cache_clear()
+    copy = storage.local_copy(site.url("/c.csv?sig=SECRET/x"), tmp_path)
+    storage._store.cache_clear()
+    assert (copy, copy.read_bytes()) == (tmp_path / "c.csv", b"id,image\n")
+
+
 def test_no_more_than_the_limit_is_read(site: Site, store: HttpStore) -> None:
     sent = []
 
