@@ -87,7 +87,7 @@ class ImageLoader:
             version = storage.version_of(uri)
             data = storage.read_bytes(uri, self._limits.max_bytes + 1)
         except ValueError as error:  # A location that is none, such as one with a NUL in it.
-            return LoadFailure(Reason.UNREADABLE, f"the location is not valid: {error}")
+            return LoadFailure(Reason.UNREADABLE, f"the location is not valid: {storage.redact_text(str(error))}")
         except OSError as error:
             return _read_failure(error)
         try:
@@ -108,6 +108,8 @@ class ImageLoader:
 
 
 def _read_failure(error: OSError) -> LoadFailure:
+    if isinstance(error, storage.AddressRefusedError):
+        return LoadFailure(Reason.ADDRESS_REFUSED, storage.redact_text(str(error)))
     reasons = (
         (FileNotFoundError, Reason.NOT_FOUND, "there is no such file"),
         (NotADirectoryError, Reason.NOT_FOUND, "there is no such file"),
@@ -117,4 +119,4 @@ def _read_failure(error: OSError) -> LoadFailure:
     for kind, reason, detail in reasons:
         if isinstance(error, kind):
             return LoadFailure(reason, detail)
-    return LoadFailure(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror or error}")
+    return LoadFailure(Reason.UNREADABLE, storage.redact_text(f"{type(error).__name__}: {error.strerror or error}"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -72,3 +73,27 @@ def test_a_price_that_is_not_a_number_is_not_a_change_every_night() -> None:
     rows = clean(batches([row("a", price=float("nan"))]), SCHEMA).rows
     stored = {"a": StoredItem(0, 0, "/u", "v", None, (("price", "nan"),))}
     assert compare(rows, stored, lambda uris: ["v" for _ in uris]).keep == [0]
+
+
+def test_a_new_signature_is_no_other_image_and_an_unknown_version_is_read_again() -> None:
+    rows = clean(batches([row(name, f"https://h/{name}?sig=tonight") for name in ("known", "unknown")]), SCHEMA).rows
+    price = (("price", "1"),)
+    stored = {
+        name: StoredItem(0, 0, f"https://h/{name}", "v" * (name == "known"), None, price)
+        for name in rows["item_id"].to_pylist()
+    }
+    asked: list[str] = []
+
+    def versions_of(uris: Iterable[str]) -> list[str | None]:
+        asked.extend(uris)
+        return ["v", ""]
+
+    diff = compare(rows, stored, versions_of)
+    assert (diff.keep, diff.encode) == ([0], [1])
+    assert asked == ["https://h/known?sig=tonight", "https://h/unknown?sig=tonight"]
+
+
+def test_which_of_two_rows_is_kept_does_not_follow_from_their_signatures() -> None:
+    for signatures in ("ab", "ba"):
+        rows = [row("x", f"https://h/{n}?sig={signatures[n]}", origin=f"c.csv row {n}") for n in range(2)]
+        assert clean(batches(rows), SCHEMA).rejects[0].origin == "c.csv row 1"
