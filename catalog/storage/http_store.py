@@ -208,7 +208,7 @@ def _retry_after(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        if text.strip().isdigit():
+        if text.strip().isdecimal():
             return float(int(text))
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, OverflowError):
@@ -234,7 +234,7 @@ def _length(response: BaseHTTPResponse) -> str | None:
         length = response.headers.get("Content-Range", "").rpartition("/")[2].strip()
     else:
         length = response.headers.get("Content-Length", "").strip()
-    return length if length.isdigit() else None
+    return length if length.isdecimal() and len(length) < 20 else None
 
 
 def _as_os_error(error: HTTPError, shown: str) -> OSError:
