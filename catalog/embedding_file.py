@@ -91,7 +91,9 @@ class EmbeddingFileWriter:
         self.rows = 0
 
     def append(self, rows: pa.Table) -> None:
-        """Adds rows with the columns of the schema, in any column order."""
+        """Adds rows with the columns of the schema, in any column order. Secrets stay out of `image_uri`."""
+        shown = pa.array([storage.redact(uri) for uri in rows["image_uri"].to_pylist()], pa.string())
+        rows = rows.set_column(rows.column_names.index("image_uri"), "image_uri", shown)
         self._pending.append(rows.select(self._schema.names).cast(self._schema))
         self._pending_rows += len(rows)
         self.rows += len(rows)

@@ -69,7 +69,7 @@ def clean(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> CleanRows:
 def _content_key(row: pa.Table) -> tuple[str, str, str, str, int]:
     file, _, number = row["origin"][0].as_py().rpartition(" ")  # Of equal rows the first.
     metadata = comparable(row["metadata"] if "metadata" in row.column_names else None, 1)
-    return row["image_uri"][0].as_py(), str(row["product_id"][0]), str(metadata), file, int(number)
+    return storage.redact(row["image_uri"][0].as_py()), str(row["product_id"][0]), str(metadata), file, int(number)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def compare(
         current = {row: rows.versions[row] for row in same_place}
     for row in range(len(rows)):
         before = rows.stored(row) or rows.rejected(row)
-        if before is None or current.get(row) is None or current[row] != before.source_version:
+        if before is None or not current.get(row) or current[row] != before.source_version:
             diff.read.append(row)
         elif isinstance(before, Reject):
             diff.rejected.append(row)

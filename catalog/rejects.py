@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_IMAGE = "no_image"
     OUTSIDE_ROOT = "outside_root"
     SCHEME_NOT_ALLOWED = "scheme_not_allowed"
+    ADDRESS_REFUSED = "address_refused"
     # The read
     NOT_FOUND = "not_found"
     FORBIDDEN = "forbidden"
@@ -84,7 +85,7 @@ def encode_rejects(rejects: Sequence[Reject]) -> bytes:
             "item_id": reject.item_id,
             "image_uri": storage.redact(reject.image_uri) if reject.image_uri else None,
             "reason": reject.reason,
-            "detail": reject.detail,
+            "detail": storage.redact_text(reject.detail) if reject.detail else None,
             "origin": reject.origin,
             "source_version": reject.source_version,
         }

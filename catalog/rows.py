@@ -7,7 +7,7 @@ already here, and travels on like every other row, so that nothing is lost betwe
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,7 @@ class RowReader:
         images_root: absolute folder or URL that relative image locations are below.
         template: `--image-template`, or None where the image column holds the location itself.
         metadata: the type of each column carried through; columns that this file lacks become null.
+        policy: where images may be.
     """
 
     url: str
@@ -56,11 +57,14 @@ class RowReader:
     images_root: str
     template: str | None
     metadata: pa.Schema
+    policy: storage.ImagePolicy = field(default_factory=storage.ImagePolicy)
 
     def read(self, block: Block) -> pa.RecordBatch:
         """Every row of `block`, good or not, as one batch of `row_schema`."""
         table, roles = block.table, self.roles
         item_id = pc.fill_null(as_text(table.column(roles.item_id)), "")
+        if roles.item_id == roles.image:  # Locations then, which may be signed; an id is for everybody.
+            item_id = pa.array([storage.redact(name) for name in item_id.to_pylist()], pa.string())
         if self.template is None:
             image = as_text(table.column(roles.image))
             location = pc.if_else(pc.equal(pc.fill_null(image, ""), ""), pa.scalar(None, pa.string()), image)
@@ -70,15 +74,18 @@ class RowReader:
         located = [self._locate(place) for place in location.to_pylist()]
         reasons = [
             Reason.EMPTY_ITEM_ID if not name else reason
-            for name, (_, reason) in zip(item_id.to_pylist(), located, strict=True)
+            for name, (_, reason, _) in zip(item_id.to_pylist(), located, strict=True)
         ]
         columns: list[pa.Array] = [
             item_id,
             as_text(table.column(roles.product_id)) if roles.product_id else pa.nulls(len(table), pa.string()),
-            pa.array([uri for uri, _ in located], pa.string()),
+            pa.array([uri for uri, _, _ in located], pa.string()),
             pa.array([self._origin(row) for row in block.rows], pa.string()),
             pa.array([reason.value if reason else None for reason in reasons], pa.string()),
-            pa.nulls(len(table), pa.string()),
+            pa.array(
+                [detail if reason is why else None for reason, (_, why, detail) in zip(reasons, located, strict=True)],
+                pa.string(),
+            ),
             self._source_version(table),
         ]
         if len(self.metadata):
@@ -119,20 +126,39 @@ class RowReader:
                 arrays.append(pa.nulls(len(table), column.type))
         return pa.StructArray.from_arrays(arrays, fields=list(self.metadata))
 
-    def _locate(self, place: str | None) -> tuple[str | None, Reason | None]:
-        """The absolute location of an image, or why it is refused."""
+    def _locate(self, place: str | None) -> tuple[str | None, Reason | None, str | None]:
+        """The absolute location of an image; or why it is refused, with a sentence where the reason is not enough."""
         if place is None:
-            return None, Reason.NO_IMAGE
+            return None, Reason.NO_IMAGE, None
+        located = self._absolute(place)
+        if located is None:
+            return storage.redact_text(place), Reason.OUTSIDE_ROOT, None
+        refusal = self.policy.refusal(located)
+        if refusal is None:
+            return located, None, None
+        return storage.redact(located), Reason(refusal), _detail(refusal, located)
+
+    def _absolute(self, place: str) -> str | None:
+        """`place` as a path or URL by itself; None where a relative one leaves the images root."""
         if storage.is_url(place):
-            return (
-                (place, None) if storage.may_hold_images(place) else (storage.redact(place), Reason.SCHEME_NOT_ALLOWED)
-            )
+            return place
         if place.startswith("/"):
-            return posixpath.normpath(place), None
-        path = posixpath.normpath(place)
+            return posixpath.normpath(place)
+        web = storage.is_web(self.images_root)
+        name, mark, query = place.partition("?") if web else (place, "", "")
+        path = posixpath.normpath(name)
         if path == ".." or path.startswith("../"):
-            return place, Reason.OUTSIDE_ROOT
-        return storage.join(self.images_root, path), None
+            return None
+        located = storage.join(self.images_root, path) + mark + query
+        return located if not web or storage.is_below(self.images_root, located) else None
+
+
+def _detail(refusal: str, located: str) -> str:
+    if refusal == "outside_root":
+        return "the location is below none of the roots that --allow-root names"
+    if storage.is_web(located):
+        return "images are read from web servers with --allow-http only"
+    return f"images are not read from {storage.scheme_of(located)}://"
 
 
 def split_by_partition(rows: pa.RecordBatch, partitions: int) -> dict[int, pa.RecordBatch]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +30,10 @@ from catalog.table_files import (
 
 @dataclass(frozen=True)
 class CatalogSource:
-    """Where a catalog is and how it is to be read: the flags of the command line, before anything is opened."""
+    """Where a catalog is and how it is to be read: the flags of the command line, before anything is opened.
+
+    `allow_http` and `image_roots` are the policy of `storage.ImagePolicy`, which holds for every image of the catalog.
+    """
 
     catalogs: tuple[str, ...]
     images_root: str | None = None
@@ -37,6 +42,8 @@ class CatalogSource:
     image_column: str | None = None
     product_id_column: str | None = None
     source_version_column: str | None = None
+    allow_http: bool = False
+    image_roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,16 @@ class Catalog:
         )
 
     def identity(self) -> str:
-        """Canonical text of all that decides which rows are read and how: part of a run's id."""
-        parts = [[r.url, storage.version_of(r.url), r.images_root, r.template, r.roles.__dict__] for r in self.readers]
+        """Canonical text of all that decides which rows are read and how: part of a run's id. Holds no secrets."""
+        parts = [
+            [
+                *map(_nameable, (r.url, r.images_root, r.template)),
+                _version(r.url),
+                r.roles.__dict__,
+                [r.policy.allow_http, [_nameable(root) for root in r.policy.roots]],
+            ]
+            for r in self.readers
+        ]
         return json.dumps([parts, str(self.metadata)], sort_keys=True, default=list)
 
 
@@ -71,7 +86,8 @@ def open_catalog(source: CatalogSource) -> Catalog:
         UsageError: no such file, a missing column, a file that is no table, or types that do not go together.
     """
     urls = _expand(source.catalogs)
-    root = storage.absolute(source.images_root) if source.images_root else None
+    root = _images_root(source)
+    policy = _policy(source)
     roles_of: dict[str, ColumnRoles] = {}
     kinds: dict[str, str] = {}
     types: dict[str, pa.DataType] = {}
@@ -110,16 +126,17 @@ def open_catalog(source: CatalogSource) -> Catalog:
             first_text = next(url for url in urls if not is_parquet(url) and name in roles_of[url].metadata)
             types[name] = _agree(name, types.get(name), type_of_kind(kind), first_text)
     metadata = pa.schema([pa.field(name, type_) for name, type_ in types.items()])
-    names_of_files = [storage.name_of(url) for url in urls]
+    names_of_files = [storage.name_of(storage.redact(url)) for url in urls]
     unique = len(set(names_of_files)) == len(urls)
     readers = tuple(
         RowReader(
             url,
-            storage.name_of(url) if unique else storage.redact(url),
+            storage.name_of(storage.redact(url)) if unique else storage.redact(url),
             roles_of[url],
             root or storage.parent_of(url),
             source.image_template,
             metadata,
+            policy,
         )
         for url in urls
     )
@@ -130,6 +147,55 @@ def read_rows(reader: RowReader) -> Iterator[pa.RecordBatch]:
     """The catalog rows of one file, a block at a time."""
     for block in read_blocks(reader.url, reader.roles.all):
         yield reader.read(block)
+
+
+def _images_root(source: CatalogSource) -> str | None:
+    """`--images-root`, absolute. Raises UsageError where no image could be below it."""
+    if not source.images_root:
+        return None
+    root = storage.absolute(source.images_root)
+    if storage.is_web(root) and storage.redact(root) != root:
+        raise UsageError(
+            f"--images-root {storage.redact(root)} has a user or a query; give whole URLs in the catalog instead"
+        )
+    _check_scheme("--images-root", root, source.allow_http)
+    return root
+
+
+def _policy(source: CatalogSource) -> storage.ImagePolicy:
+    """Where images may be. Raises UsageError for a root that allows nothing."""
+    roots = tuple(storage.absolute(root) for root in source.image_roots)
+    for root in roots:
+        _check_scheme("--allow-root", root, source.allow_http)
+        if not storage.is_below(root, root):
+            raise UsageError(f"--allow-root {storage.redact(root)} is not a valid place; expected no .. in it")
+    return storage.ImagePolicy(source.allow_http, roots)
+
+
+def _check_scheme(flag: str, root: str, allow_http: bool) -> None:
+    if storage.ImagePolicy(allow_http).refusal(root) is not None:
+        needed = "needs --allow-http" if storage.is_web(root) else "is no place that images are read from"
+        raise UsageError(f"{flag} {storage.redact(root)} {needed}")
+
+
+def _nameable(place: str | None) -> str | None:
+    """The place without secrets, and a hash of its query where it had one, so that two queries stay two."""
+    shown = None if place is None else storage.redact_text(place)
+    query = re.search(r"[?#].*", place or "", re.DOTALL)
+    if place is None or shown == place or query is None:
+        return shown
+    return f"{shown} {hashlib.sha256(query[0].encode()).hexdigest()[:16]}"
+
+
+def _version(url: str) -> str:
+    """The version of a catalog file; a hash of its bytes where the store cannot tell."""
+    try:
+        return storage.version_of(url)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        with storage.open_read(url) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _expand(patterns: Sequence[str]) -> list[str]:

@@ -10,10 +10,14 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from catalog.errors import CatalogIndexerError
 from catalog.extras import explain_missing
+from catalog.storage import redact_text
+from commands.output import SecretsLeftOut
 
 # In the order of the work. Each module has HELP, add_arguments(parser) and run(args), and imports heavy things late.
 COMMANDS = ("demo", "scan", "embed", "rejects", "index", "search", "versions", "verify")
@@ -29,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(given)
     args.beam_arguments = tuple(beam_arguments)
     # Libraries log notices on import; Beam's own warnings (a flag that it does not know, say) stay.
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    log = logging.StreamHandler()
+    log.setFormatter(SecretsLeftOut("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.ERROR, handlers=[log])
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     if not args.debug:
         # Workers log the traceback of every error, also of those that are answered below with one sentence.
@@ -43,22 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         return int(args.run(args))
     except CatalogIndexerError as error:
-        if args.debug:
-            raise
-        print(f"catalog-indexer {args.command}: {error}", file=sys.stderr)
+        _tell(args, str(error))
         return error.exit_code
     except KeyboardInterrupt:
         print(f"catalog-indexer {args.command}: interrupted; the same command goes on from here", file=sys.stderr)
         return 1
     except Exception as error:
-        if args.debug:
-            raise
         cause = explain_missing(error) if isinstance(error, ModuleNotFoundError) else _user_error(error)
         if cause is None and isinstance(error, OSError) and error.filename and error.strerror:
             cause = CatalogIndexerError(f"{error.filename}: {error.strerror}")
         message = str(cause) if cause else f"{type(error).__name__}: {error} (--debug shows where)"
-        print(f"catalog-indexer {args.command}: {message}", file=sys.stderr)
+        _tell(args, message)
         return cause.exit_code if cause else 1
+
+
+def _tell(args: argparse.Namespace, message: str) -> None:
+    """What went wrong, without secrets: one sentence, or with `--debug` the traceback."""
+    if args.debug:
+        sys.stderr.write(redact_text(traceback.format_exc()))
+    else:
+        print(f"catalog-indexer {args.command}: {redact_text(message)}", file=sys.stderr)
 
 
 def _user_error(error: BaseException) -> CatalogIndexerError | None:
@@ -71,8 +81,13 @@ def _user_error(error: BaseException) -> CatalogIndexerError | None:
     return None
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(redact_text(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="catalog-indexer",
         description="Turns a product catalog of images into a searchable, versioned FAISS index.",
         epilog="Flags after -- go to Apache Beam, for example: catalog-indexer embed … -- --runner=DataflowRunner",

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import sys
 from typing import Any
+
+from catalog.storage import redact_text
+
+
+class SecretsLeftOut(logging.Formatter):
+    """Log lines, tracebacks included, without the secrets of the URLs in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact_text(super().format(record))
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +26,7 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
 
 def say(line: str) -> None:
     """One line of progress."""
-    print(line, file=sys.stderr, flush=True)
+    print(redact_text(line), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

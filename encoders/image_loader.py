@@ -168,7 +168,7 @@ class ImageLoader:
         try:
             fetched = storage.fetch(uri, self._limits.max_bytes + 1)
         except ValueError as error:  # A location that is none, such as one with a NUL in it.
-            return LoadFailure(Reason.UNREADABLE, f"the location is not valid: {error}")
+            return LoadFailure(Reason.UNREADABLE, f"the location is not valid: {storage.redact_text(str(error))}")
         except OSError as error:
             return _read_failure(error)
         meter.fetched(len(fetched.data), time.perf_counter() - started)
@@ -225,6 +225,8 @@ class _Room:
 
 
 def _read_failure(error: OSError) -> LoadFailure:
+    if isinstance(error, storage.AddressRefusedError):
+        return LoadFailure(Reason.ADDRESS_REFUSED, storage.redact_text(str(error)))
     reasons = (
         (FileNotFoundError, Reason.NOT_FOUND, "there is no such file"),
         (NotADirectoryError, Reason.NOT_FOUND, "there is no such file"),
@@ -234,4 +236,4 @@ def _read_failure(error: OSError) -> LoadFailure:
     for kind, reason, detail in reasons:
         if isinstance(error, kind):
             return LoadFailure(reason, detail)
-    return LoadFailure(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror or error}")
+    return LoadFailure(Reason.UNREADABLE, storage.redact_text(f"{type(error).__name__}: {error.strerror or error}"))

@@ -190,10 +190,13 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
 
 
 def launch_of(config: EmbedConfig) -> dict[str, Any]:
-    """What was asked for, for `rejects --retry`; no part of a run's id. Beam's flags are given anew each time."""
+    """What was asked for, for `rejects --retry`; no part of a run's id. Beam's flags are given anew each time, and what
+    could be a secret in a catalog's URL is not written down."""
     source = {name: value for name, value in vars(config.source).items() if value}
+    catalogs = [storage.absolute(place) for place in config.source.catalogs]
     return {
-        "source": {**source, "catalogs": [storage.absolute(place) for place in config.source.catalogs]},
+        "source": {**source, "catalogs": [storage.redact(place) for place in catalogs]},
+        "redacted": any(storage.redact(place) != place for place in catalogs),
         "encoder": config.encoder,
         "precision": config.precision,
         "engine": config.engine,

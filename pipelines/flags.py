@@ -47,6 +47,14 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images-root", metavar="DIR", help="what relative images are below (default: the file's folder)"
     )
+    parser.add_argument("--allow-http", action="store_true", help="read images from web servers too: http, https")
+    parser.add_argument(
+        "--allow-root",
+        action="append",
+        default=[],
+        metavar="ROOT",
+        help="read images below this folder or URL only; may be given several times",
+    )
     parser.add_argument("--image-template", metavar="T", help="image locations from columns: 'images/{image}.jpg'")
     parser.add_argument("--item-id-column", metavar="C", help="default: item_id, id, ... or else the image column")
     parser.add_argument("--image-column", metavar="C", help="default: image, image_uri, path, ...")
@@ -120,6 +128,8 @@ def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Emb
         image_column=args.image_column,
         product_id_column=args.product_id_column,
         source_version_column=(args.source_version_column or "source_version") if args.changes == "column" else None,
+        allow_http=args.allow_http,
+        image_roots=tuple(args.allow_root),
     )
     hints = {"accelerator": args.accelerator, "min_ram": args.worker_memory}
     return EmbedConfig(

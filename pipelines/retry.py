@@ -16,7 +16,7 @@ from pipelines.embed import EmbedConfig
 
 
 def config_of(store: str, snapshot: Snapshot, beam_arguments: Sequence[str]) -> EmbedConfig:
-    """The embed job that made a snapshot, as it was launched. Raises UsageError when its run folder is gone."""
+    """The embed job that made a snapshot, as it was launched. Raises UsageError when that is not known any more."""
     try:
         launch = Run(store, snapshot.run).launch()
     except FileNotFoundError:
@@ -24,6 +24,11 @@ def config_of(store: str, snapshot: Snapshot, beam_arguments: Sequence[str]) -> 
             f"{storage.join(store, 'runs', snapshot.run)}/plan.json is gone, so nobody knows how snapshot "
             f"{snapshot.sequence} was made; run embed again with its flags: that tries the same images"
         ) from None
+    if launch["redacted"]:
+        raise UsageError(
+            f"the catalog of snapshot {snapshot.sequence} had a URL with a secret, which was not written down; run "
+            "embed again with its flags: that tries the same images"
+        )
     source: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in launch["source"].items()
     }

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from catalog.errors import CatalogIndexerError
+from catalog.storage import redact_text
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
 
 
@@ -21,7 +22,7 @@ def main(job: str, arguments: Sequence[str] | None = None) -> int:
     try:
         sys.stdout.write(json.dumps(_run(job, args, beam_arguments)) + "\n")
     except CatalogIndexerError as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
+        sys.stderr.write(f"{parser.prog}: {redact_text(str(error))}\n")
         return error.exit_code
     return 0
 
@@ -38,4 +39,4 @@ def _run(job: str, args: argparse.Namespace, beam_arguments: Sequence[str]) -> d
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{redact_text(line)}\n")

@@ -1,8 +1,8 @@
 """The one door to storage: the only module of the project that opens a URL.
 
 Every function takes a URL or a local path as text. A scheme chooses the store behind it: the local disk, Google Cloud
-Storage through its own client, and everything else through fsspec. Beyond what fsspec promises, a store can *create
-only if absent* and *compare-and-swap*, which publishing and resuming stand on.
+Storage through its own client, web servers behind guards of their own, and everything else through fsspec. Beyond what
+fsspec promises, a store can *create only if absent* and *compare-and-swap*, which publishing and resuming stand on.
 
 Not for: what the bytes mean.
 """
@@ -10,19 +10,32 @@ Not for: what the bytes mean.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import ConflictError, UsageError
-from catalog.storage.base import Fetched as Fetched
-from catalog.storage.base import Store
-from catalog.storage.base import TransientError as TransientError
-from catalog.storage.locations import absolute, is_url, join, name_of, parent_of, scheme_of
-from catalog.storage.locations import redact as redact
+from catalog.storage.allowed import ImagePolicy, is_below
+from catalog.storage.base import AddressRefusedError, Fetched, Store, TransientError
+from catalog.storage.locations import (
+    absolute,
+    is_url,
+    is_web,
+    join,
+    name_of,
+    parent_of,
+    redact,
+    redact_text,
+    scheme_of,
+)
 from catalog.storage.retry import Retrier
 
 __all__ = [
+    "AddressRefusedError",
+    "Fetched",
+    "ImagePolicy",
+    "TransientError",
     "absolute",
     "check_writable",
     "compare_and_swap",
@@ -31,7 +44,9 @@ __all__ = [
     "exists",
     "expand",
     "fetch",
+    "is_below",
     "is_url",
+    "is_web",
     "join",
     "list_files",
     "local_copy",
@@ -43,6 +58,7 @@ __all__ = [
     "read_bytes",
     "read_with_token",
     "redact",
+    "redact_text",
     "scheme_of",
     "size",
     "store_for",
@@ -65,6 +81,10 @@ def _store(scheme: str) -> Store:
         from catalog.storage.s3 import S3Store
 
         return S3Store()
+    if scheme in ("http", "https"):
+        from catalog.storage.http_store import HttpStore
+
+        return HttpStore(allow_private=os.environ.get("CATALOG_HTTP_ALLOW_PRIVATE") == "1")
     from catalog.storage.fsspec_store import FsspecStore
 
     return FsspecStore(scheme)
@@ -92,15 +112,9 @@ def store_for(url: str) -> Store:
     return _store(scheme_of(url))
 
 
-# Disks and object stores. Web sites, code hosts and archives are no places for the images of a catalog.
-_IMAGE_SCHEMES = frozenset(
-    ("file", "gs", "s3", "s3a", "az", "abfs", "abfss", "adl", "hdfs", "webhdfs", "oss", "r2", "memory")
-)
-
-
 def may_hold_images(url: str) -> bool:
-    """Whether images are read from the URL's scheme."""
-    return scheme_of(url) in _IMAGE_SCHEMES
+    """Whether images are read from the URL's scheme without being asked to."""
+    return ImagePolicy().refusal(url) is None
 
 
 def read_bytes(url: str, limit: int | None = None) -> bytes:
@@ -203,7 +217,7 @@ def local_copy(url: str, folder: str | Path) -> Path:
     path = store.local_path(url)
     if path is not None:
         return path
-    target = Path(folder) / name_of(url)
+    target = Path(folder) / name_of(redact(url))
     with store.open_read(url) as source, target.open("wb") as sink:
         while chunk := source.read(8 << 20):
             sink.write(chunk)

@@ -22,9 +22,14 @@ class TransientError(OSError):
         self.retry_after = retry_after
 
 
+class AddressRefusedError(PermissionError):
+    """A web address that is not asked: it leads into a private network, to another scheme, or to an odd port."""
+
+
 @dataclass(frozen=True)
 class Fetched:
-    """An object's first bytes, and the version of the object that they are of (see `version_of`)."""
+    """An object's first bytes, and the version of the object that they are of (see `version_of`), "" where the store
+    cannot tell one from another."""
 
     data: bytes
     version: str

@@ -6,6 +6,20 @@ import os
 import re
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_URL_IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]+)://([^\s/?#]*(?:/[^\s?#'\"<>]*)?(?:[?#]\S*)?)")
+_USER_IN_PATH = re.compile(r"://[^\s/]*@")  # of a URL inside a URL
+_QUERY_IN_TEXT = re.compile(r"[?#][\w.~%\[\]-]+=\S*")
+
+# Disks and object stores. In the names that they give, `?` and `#` are letters, unless what follows reads like the
+# fields of a query.
+STORAGE_SCHEMES = frozenset(
+    ("file", "gs", "s3", "s3a", "az", "abfs", "abfss", "adl", "hdfs", "webhdfs", "oss", "r2", "memory")
+)
+_ALIASES = {"local": "file", "gcs": "gs"}
+_QUERY = re.compile(r"[?#]")
+_QUERY_AFTER_NAME = re.compile(r"[?#][\w.~%\[\]-]+=")
+# abfs://container@account/name: no user.
+_CONTAINERS = frozenset(("az", "abfs", "abfss"))
 
 
 def is_url(place: str) -> bool:
@@ -17,7 +31,7 @@ def scheme_of(place: str) -> str:
     """The lower-case scheme; `file` for a local path, `gs` for Google Cloud Storage under any of its names."""
     match = _URL.match(place)
     scheme = match.group(1).lower() if match else "file"
-    return {"local": "file", "gcs": "gs"}.get(scheme, scheme)
+    return _ALIASES.get(scheme, scheme)
 
 
 def local_path(place: str) -> str:
@@ -49,10 +63,31 @@ def parent_of(place: str) -> str:
     return place.rstrip("/").rsplit("/", 1)[0]
 
 
+def is_web(place: str) -> bool:
+    """Whether `place` is an http or https URL."""
+    return scheme_of(place) in ("http", "https")
+
+
 def redact(place: str) -> str:
     """The place without what could be a secret: user, password, query and fragment of a URL."""
     if not is_url(place):
         return place
     scheme, rest = place.split("://", 1)
-    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return _redacted(scheme, rest)
+
+
+def redact_text(text: str) -> str:
+    """A text of any origin, such as another library's error, without the secrets of the URLs that it quotes."""
+    if "://" in text:
+        text = _URL_IN_TEXT.sub(lambda match: _redacted(match[1], match[2]), text)
+    return _QUERY_IN_TEXT.sub("", text)
+
+
+def _redacted(scheme: str, rest: str) -> str:
+    kind = _ALIASES.get(scheme.lower(), scheme.lower())
+    query = _QUERY_AFTER_NAME if kind in STORAGE_SCHEMES else _QUERY
+    host, slash, path = query.split(rest, maxsplit=1)[0].partition("/")
+    user, _, server = host.rpartition("@")
+    if kind in _CONTAINERS and ":" not in user:
+        server = host
+    return f"{scheme}://{server}{slash}{_USER_IN_PATH.sub('://', path)}"

@@ -62,6 +62,16 @@ def test_the_bytes_do_not_depend_on_how_rows_were_appended(tmp_path: Path) -> No
     assert len(digests) == 1
 
 
+def test_no_signature_gets_into_a_file(tmp_path: Path) -> None:
+    rows = table(2, "float16")
+    uris = pa.array(["https://u:key@h/a.jpg?X-Signature=abc#f", "gs://shop/shoe #3.jpg"])
+    rows = rows.set_column(rows.column_names.index("image_uri"), "image_uri", uris)
+    writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, "float16", METADATA), "finger")
+    writer.append(rows)
+    stored = read_file(str(tmp_path / writer.store(str(tmp_path), "f").path))
+    assert stored["image_uri"].to_pylist() == ["https://h/a.jpg", "gs://shop/shoe #3.jpg"]
+
+
 def test_the_file_says_what_it_is_and_any_parquet_reader_gets_fixed_size_lists(tmp_path: Path) -> None:
     writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, "float32", METADATA), "finger")
     writer.append(table(2, "float32"))

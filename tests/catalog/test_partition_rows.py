@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -104,3 +105,23 @@ def test_a_price_that_is_not_a_number_is_not_a_change_every_night() -> None:
     table = clean(batches([row("a", price=float("nan"))]), SCHEMA).rows
     rows = PartitionRows(table, {"a": stored(0, 0, "/u", "v", (("price", "nan"),))})
     assert compare(rows, Changes.STORE, lambda uris: ["v" for _ in uris]).keep == [0]
+
+
+def test_an_unknown_version_is_read_again() -> None:
+    table = clean(batches([row(name, f"https://h/{name}?sig=tonight") for name in ("known", "unknown")]), SCHEMA).rows
+    rows = PartitionRows(table, {n: stored(0, 0, f"https://h/{n}", "v" * (n == "known")) for n in ("known", "unknown")})
+    asked: list[str] = []
+
+    def versions_of(uris: Sequence[str]) -> list[str | None]:
+        asked.extend(uris)
+        return ["v", ""]
+
+    diff = compare(rows, Changes.STORE, versions_of)
+    assert (diff.keep, diff.read) == ([0], [1])
+    assert asked == ["https://h/known?sig=tonight", "https://h/unknown?sig=tonight"]
+
+
+def test_which_of_two_rows_is_kept_does_not_follow_from_their_signatures() -> None:
+    for signatures in ("ab", "ba"):
+        rows = [row("x", f"https://h/{n}?sig={signatures[n]}", origin=f"c.csv row {n}") for n in range(2)]
+        assert clean(batches(rows), SCHEMA).rejects[0].origin == "c.csv row 1"

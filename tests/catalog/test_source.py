@@ -82,6 +82,74 @@ def test_where_an_image_may_be(tmp_path: Path, image: str, reason: str | None) -
     assert all_rows(CatalogSource((str(tmp_path / "c.csv"),)))[0]["reason"] == reason
 
 
+@pytest.mark.parametrize(
+    ("image", "located"),
+    [
+        ("a b.jpg", "https://cdn.test/img/a b.jpg"),
+        ("x/../a.jpg?next=../b&sig=1", "https://cdn.test/img/a.jpg?next=../b&sig=1"),
+        ("../a.jpg", "outside_root"),
+        ("%2e%2e/a.jpg", "outside_root"),
+        ("https://other.test/a.jpg", "https://other.test/a.jpg"),
+    ],
+)
+def test_relative_images_may_be_on_a_web_server(tmp_path: Path, image: str, located: str) -> None:
+    (tmp_path / "c.csv").write_text(f"id,image\n1,{image}\n")
+    row = all_rows(CatalogSource((str(tmp_path / "c.csv"),), "https://cdn.test/img/", allow_http=True))[0]
+    assert (row["reason"] or row["image_uri"]) == located
+
+
+def test_an_image_outside_the_allowed_roots_is_a_reject_without_its_signature(tmp_path: Path) -> None:
+    images = ["in.jpg", "/etc/x.jpg", "https://cdn.test/a.jpg?sig=SECRET", "https://evil.test/a.jpg?sig=SECRET"]
+    (tmp_path / "c.csv").write_text("id,image\n" + "".join(f"{n},{image}\n" for n, image in enumerate(images)))
+    roots = (str(tmp_path), "https://cdn.test")
+    rows = all_rows(CatalogSource((str(tmp_path / "c.csv"),), allow_http=True, image_roots=roots))
+    assert [(row["reason"], row["image_uri"]) for row in rows] == [
+        (None, f"{tmp_path}/in.jpg"),
+        ("outside_root", "/etc/x.jpg"),
+        (None, "https://cdn.test/a.jpg?sig=SECRET"),
+        ("outside_root", "https://evil.test/a.jpg"),
+    ]
+    assert rows[1]["detail"] == "the location is below none of the roots that --allow-root names"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"images_root": "https://cdn.test/img"}, "--images-root https://cdn.test/img needs --allow-http"),
+        ({"images_root": "ftp://cdn.test"}, "--images-root ftp://cdn.test is no place that images are read from"),
+        ({"images_root": "https://cdn.test/?sig=SECRET", "allow_http": True}, "has a user or a query"),
+        ({"image_roots": ("https://cdn.test",)}, "--allow-root https://cdn.test needs --allow-http"),
+        ({"image_roots": ("gs://shop/../x",)}, "--allow-root gs://shop/../x is not a valid place"),
+    ],
+)
+def test_a_root_that_nothing_can_be_read_from_is_wrong_usage(tmp_path: Path, flags: dict, message: str) -> None:
+    (tmp_path / "c.csv").write_text("id,image\n1,a.jpg\n")
+    with pytest.raises(UsageError, match=message) as refused:
+        open_catalog(CatalogSource((str(tmp_path / "c.csv"),), **flags))
+    assert "SECRET" not in str(refused.value)
+
+
+def test_where_images_may_be_is_part_of_a_catalogs_identity_and_secrets_are_not(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("id,image\n1,a.jpg\n")
+    template = "https://cdn.test/{image}?sig="
+    sources = [
+        CatalogSource((str(tmp_path / "c.csv"),)),
+        CatalogSource((str(tmp_path / "c.csv"),), allow_http=True),
+        CatalogSource((str(tmp_path / "c.csv"),), image_roots=(str(tmp_path),)),
+        CatalogSource((str(tmp_path / "c.csv"),), image_template=f"{template}SECRET"),
+        CatalogSource((str(tmp_path / "c.csv"),), image_template=f"{template}SECRET2"),
+    ]
+    identities = [open_catalog(source).identity() for source in sources]
+    assert len(set(identities)) == len(sources)
+    assert "SECRET" not in "".join(identities)
+
+
+def test_signed_locations_become_ids_without_their_signatures(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("image\nhttps://cdn.test/a.jpg?sig=SECRET\n")
+    row = all_rows(CatalogSource((str(tmp_path / "c.csv"),), allow_http=True))[0]
+    assert (row["item_id"], row["image_uri"]) == ("https://cdn.test/a.jpg", "https://cdn.test/a.jpg?sig=SECRET")
+
+
 def test_images_root_and_template_locate_bare_ids(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("image,label\nabc,x\n")
     source = CatalogSource((str(tmp_path / "c.csv"),), "gs://photos/shop", "images/{image}.jpg")

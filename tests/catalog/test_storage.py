@@ -214,6 +214,42 @@ def test_secrets_are_redacted_from_urls() -> None:
     assert storage.redact("/plain/path?.jpg") == "/plain/path?.jpg"
 
 
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("HTTPS://h/p.jpg?SECRET", "HTTPS://h/p.jpg"),
+        ("ftp://user@h/p.jpg#SECRET", "ftp://h/p.jpg"),
+        ("gs://shop/shoe #3.jpg", "gs://shop/shoe #3.jpg"),
+        ("gs://shop/what?.jpg", "gs://shop/what?.jpg"),
+        ("gs://shop/a.jpg?X-Goog-Signature=SECRET", "gs://shop/a.jpg"),
+        ("s3://KEY:SECRET@shop/a.jpg", "s3://shop/a.jpg"),
+        ("abfs://photos@shop.test/a.jpg?sig=SECRET", "abfs://photos@shop.test/a.jpg"),
+        ("abfs://photos:SECRET@shop.test/a.jpg", "abfs://shop.test/a.jpg"),
+    ],
+)
+def test_what_is_redacted_is_no_part_of_a_name(place: str, shown: str) -> None:
+    assert storage.redact(place) == shown
+    assert storage.redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no URL, and what? nothing #1", "no URL, and what? nothing #1"),
+        ("GET https://u:SECRET@h/a?sig=SECRET failed", "GET https://h/a failed"),
+        ("in 'https://h/a?x='&sig=SECRET' and gs://b/c#1", "in 'https://h/a and gs://b/c#1"),
+        (
+            "Max retries exceeded with url: /a?sig=SECRET&x=SECRET (Caused by)",
+            "Max retries exceeded with url: /a (Caused by)",
+        ),
+        ("1https://u:SECRET@h/a", "1https://h/a"),
+        ("https://u:SE'CRET@h/a,https://u:SECRET@h/b", "https://h/a,https://h/b"),
+    ],
+)
+def test_secrets_are_redacted_from_the_urls_in_a_text(text: str, shown: str) -> None:
+    assert storage.redact_text(text) == shown
+
+
 def _at_once(work, count: int) -> None:
     barrier = threading.Barrier(count)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from catalog.errors import UsageError
 from commands.main import COMMANDS
 from tests.conftest import REPOSITORY, Catalog, Finished, draw_picture
 
@@ -251,3 +253,35 @@ def test_json_has_null_where_metadata_has_nan(make_catalog: Callable[..., Catalo
     found = cli("search", *artifact, "--item", "item-0000", "--json")
     assert found.json["results"][0]["metadata"]["price"] is None
     assert "NaN" not in found.out
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, UsageError])
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_what_a_command_says_holds_no_secrets_of_urls(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: type[Exception], debug: list[str]
+) -> None:
+    import commands.versions
+
+    def fail(args: object) -> int:
+        raise kind("GET https://user:SECRET@host/a?sig=SECRET failed")
+
+    monkeypatch.setattr(commands.versions, "run", fail)
+    failed = cli("versions", "--artifacts", "a", "--name", "n", *debug)
+    assert failed.code == (2 if kind is UsageError else 1)
+    assert "GET https://host/a failed" in failed.err
+    assert ("Traceback" in failed.err) is bool(debug)
+    assert "SECRET" not in failed.err
+    assert "SECRET" not in cli("versions", "https://user:SECRET@host/a?sig=SECRET").err
+
+
+def test_what_is_logged_holds_no_secrets_of_urls() -> None:
+    from commands.output import SecretsLeftOut
+
+    try:
+        raise RuntimeError("https://host/a?sig=SECRET")
+    except RuntimeError:
+        record = logging.LogRecord("x", 40, "f", 1, "GET %s", ("https://u:SECRET@host/b",), sys.exc_info())
+    text = SecretsLeftOut("%(message)s").format(record)
+    assert "GET https://host/b" in text
+    assert "RuntimeError: https://host/a" in text
+    assert "SECRET" not in text

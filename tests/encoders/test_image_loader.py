@@ -53,6 +53,7 @@ def test_images_come_in_the_order_asked_for_good_or_not(tmp_path: Path, loader: 
         (PermissionError("no"), Reason.FORBIDDEN),
         (TimeoutError("late"), Reason.TIMEOUT),
         (OSError(5, "Input/output error"), Reason.UNREADABLE),
+        (storage.AddressRefusedError("http://h/a leads to 10.0.0.1"), Reason.ADDRESS_REFUSED),
     ],
 )
 def test_a_failed_read_has_its_reason(
@@ -66,6 +67,24 @@ def test_a_failed_read_has_its_reason(
     answer = one(loader, tmp_path / "a.png")
     assert isinstance(answer, LoadFailure)
     assert answer.reason == reason
+
+
+def test_what_an_error_quotes_is_told_without_secrets(loader: ImageLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[Exception] = [
+        OSError("GET https://u:SECRET@h/a?sig=SECRET"),
+        OSError(5, "lost /a?sig=SECRET"),
+        storage.AddressRefusedError("http://h/a?sig=SECRET leads to 10.0.0.1"),
+        ValueError("no URL: https://u:SECRET@[h"),
+    ]
+    for error in errors:
+
+        def fail(url: str, error: Exception = error) -> str:
+            raise error
+
+        monkeypatch.setattr(storage, "version_of", fail)
+        answer = loader.load("memory://a")
+        assert isinstance(answer, LoadFailure)
+        assert "SECRET" not in answer.detail
 
 
 def test_a_file_over_the_byte_limit_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
