@@ -100,8 +100,9 @@ def prepare(chunk: list[bytes], encoder: Encoder, least: tuple[int, int] | None)
     found, started = Prepared(), time.perf_counter()
     for data in chunk:
         picture = decode(data, DecodeLimits(), least)
-        found.hashes.append(signature(picture.image)[0])
-        found.pixels.append(resize(picture.image, encoder.info.input_size))
+        resized = resize(picture.image, encoder.info.input_size)
+        found.hashes.append(signature(resized)[0])
+        found.pixels.append(np.asarray(resized))
         found.reduced.append(picture.image.size != (picture.width, picture.height))
     found.seconds = time.perf_counter() - started
     return found

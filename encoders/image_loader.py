@@ -90,11 +90,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def resize(image: Image.Image, input_size: tuple[int, int]) -> np.ndarray:
-    """An RGB image as uint8 [height, width, 3], stretched to `input_size` (height, width) with a bilinear filter whose
-    support grows with the reduction, so that fine patterns do not alias."""
+def resize(image: Image.Image, input_size: tuple[int, int]) -> Image.Image:
+    """An RGB image stretched to `input_size` (height, width) with a bilinear filter whose support grows with the
+    reduction, so that fine patterns do not alias."""
     height, width = input_size
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 class ImageLoader:
@@ -111,7 +111,7 @@ class ImageLoader:
         Args:
             input_size: (height, width) of the pixels.
             limits: of one image.
-            threads: that decode; the number of cores by default.
+            threads: that decode; two for each core by default, as one of them often waits for the encoder.
             encode: uint8 [1, height, width, 3] to float32 [1, d], called by the thread that decoded the image.
         """
         self._input_size = input_size
@@ -119,7 +119,7 @@ class ImageLoader:
         self._encode = encode
         self._room = _Room(_BYTES_AHEAD)
         self._fetching = ThreadPoolExecutor(_FETCHERS, thread_name_prefix="fetch")
-        self._decoding = ThreadPoolExecutor(threads or cores(), thread_name_prefix="decode")
+        self._decoding = ThreadPoolExecutor(threads or 2 * cores(), thread_name_prefix="decode")
 
     def load_all(self, requests: Iterable[ImageRequest], meter: Meter | None = None) -> Iterator[Answer]:
         """Yields one answer for each request, in the order given. May be called by several threads at once."""
@@ -197,8 +197,9 @@ class ImageLoader:
 
     def _prepare(self, data: bytes, digest: bytes, version: str) -> LoadedImage:
         picture = decode(data, self._limits, least=self._input_size)
-        phash, thumbnail = signature(picture.image)
-        pixels = resize(picture.image, self._input_size)
+        resized = resize(picture.image, self._input_size)
+        phash, thumbnail = signature(resized)
+        pixels = np.asarray(resized)
         return LoadedImage(pixels, picture.width, picture.height, digest, phash, thumbnail, version)
 
 

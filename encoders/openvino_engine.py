@@ -62,8 +62,10 @@ class OpenVinoEncoder(Encoder):
         """The features of one image, uint8 [1, height, width, 3], as float32 [d]."""
         if not hasattr(self._requests, "one"):
             self._requests.one = self._compiled.create_infer_request()
-        result = self._requests.one.infer({0: image}, share_inputs=True)[0]
-        return np.array(result, np.float32).reshape(-1)
+        request = self._requests.one
+        request.get_input_tensor().data[:] = image
+        request.infer()
+        return np.array(request.get_output_tensor().data, np.float32).reshape(-1)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         return unit_length(np.stack([self._run(images[row : row + 1]) for row in range(len(images))]))
@@ -101,7 +103,13 @@ def _compile(model: Any, precision: str) -> Any:
     if wanted is None:
         raise UsageError(f"--precision {precision} is for GPUs; on CPUs it is float32 or bfloat16")
     # A stream of one thread for each core: many images at once, each on one core, the same bits on any number of them.
-    settings = {"INFERENCE_PRECISION_HINT": wanted, "NUM_STREAMS": str(cores()), "INFERENCE_NUM_THREADS": cores()}
+    # Not pinned, for the threads that decode are not either.
+    settings = {
+        "INFERENCE_PRECISION_HINT": wanted,
+        "NUM_STREAMS": str(cores()),
+        "INFERENCE_NUM_THREADS": cores(),
+        "ENABLE_CPU_PINNING": False,
+    }
     core = openvino.Core()
     if wanted == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UsageError("--precision bfloat16: this CPU does not compute in bfloat16; leave the flag out")

@@ -45,7 +45,7 @@ class EmbedConfig:
         limits: of the decoder.
         changes: what tells that an image changed.
         compact_at: see `catalog.compaction`.
-        threads: that decode and encode in one process; None means one for each core.
+        threads: that decode and encode in one process; None means two for each core.
         hints: Beam resource hints of the encode step.
         beam_arguments: flags for Beam.
     """

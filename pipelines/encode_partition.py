@@ -50,7 +50,7 @@ class EncodeSettings:
         limits: of the decoder.
         changes: what tells that an image changed.
         compact_at: see `catalog.compaction`.
-        threads: that decode and encode in a process; None for one a core.
+        threads: that decode and encode in a process; None for two a core.
     """
 
     store: str

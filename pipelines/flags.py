@@ -89,7 +89,7 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
         help="fold a partition's deltas when they pass this share of its rows (default: 0.25)",
     )
     parser.add_argument(
-        "--threads", type=at_least(1), metavar="N", help="that decode and encode in a process (default: one a core)"
+        "--threads", type=at_least(1), metavar="N", help="that decode and encode in a process (default: two a core)"
     )
     parser.add_argument(
         "--accelerator",

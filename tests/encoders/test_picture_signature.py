@@ -11,7 +11,7 @@ from tests.conftest import draw_picture
 
 def slow_phash(image: Image.Image) -> int:
     """The definition, term by term."""
-    grey = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR, reducing_gap=2.0).convert("L"), float)
+    grey = np.asarray(image.resize((32, 32), Image.Resampling.BOX).convert("L"), float)
     low = [
         sum(
             grey[y, x] * math.cos(math.pi * (2 * y + 1) * v / 64) * math.cos(math.pi * (2 * x + 1) * u / 64)
