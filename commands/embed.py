@@ -40,6 +40,14 @@ def run(args: argparse.Namespace) -> int:
     )
     for reason, count in summary.rejects_by_reason.items():
         say(f"  rejected {count:,} as {reason}")
+    if summary.stale:
+        say(f"  {summary.stale:,} of the reused could not be read for now and keep the vectors that they had")
+    if summary.precision:
+        cost = summary.precision
+        say(
+            f"  {args.precision} kept {cost.neighbour_overlap:.1%} of the 10 nearest neighbours that float32 gives, "
+            f"cosine {cost.mean_cosine:.4f} (least {cost.least_cosine:.4f}), over {cost.sampled:,} items"
+        )
     failed = args.fail_on_rejects is not None and summary.rejected > args.fail_on_rejects
     if failed:
         say(f"catalog-indexer embed: {summary.rejected:,} rows were rejected, --fail-on-rejects {args.fail_on_rejects}")

@@ -163,7 +163,7 @@ def _check_header(image: Image.Image, data: bytes, limits: DecodeLimits) -> int:
             Reason.TOO_MANY_PIXELS, f"one of its tiles has more than {limits.max_pixels:,} pixels (--max-pixels)"
         )
     if frame_count(image, data, limits.max_frames) > limits.max_frames:
-        raise DecodeError(Reason.TOO_MANY_FRAMES, f"more than {limits.max_frames:,} frames or pages")
+        raise DecodeError(Reason.TOO_MANY_FRAMES, f"more than {limits.max_frames:,} frames or pages (--max-frames)")
     if image.info.get("compression") in _NOT_IN_LIBTIFF:
         raise DecodeError(Reason.UNSUPPORTED_FORMAT, f"a TIFF with {image.info['compression']} compression")
     scans = scan_count(image, data)

@@ -69,6 +69,13 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels", type=at_least(1), default=64_000_000, metavar="N", help="per image (default: 64 million)"
     )
+    parser.add_argument(
+        "--max-frames",
+        type=at_least(1),
+        default=10_000,
+        metavar="N",
+        help="frames or pages of an image (default: 10,000)",
+    )
 
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the encoder (default: float32)")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="what runs SavedModels (default: auto)")
@@ -140,7 +147,7 @@ def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Emb
         engine=args.engine,
         partitions=args.partitions,
         vector_type=args.vector_type,
-        limits=DecodeLimits(args.max_bytes, args.max_pixels),
+        limits=DecodeLimits(args.max_bytes, args.max_pixels, args.max_frames),
         changes=Changes(args.changes),
         compact_at=args.compact_at,
         threads=args.threads,

@@ -64,7 +64,7 @@ def test_an_output_that_cannot_be_is_one_sentence(
     (tmp_path / "file").write_text("x")
     for output, message in (
         (tmp_path / "file", "cannot be used: Not a directory"),
-        ("s3://bucket/e", "writing to s3:// is not supported"),
+        ("az://bucket/e", "writing to az:// is not supported"),
     ):
         refused = cli("embed", "--catalog", catalog.csv, "--output", output)
         assert refused.code == 2
@@ -103,10 +103,14 @@ def test_embed_json_has_the_documented_fields(make_catalog: Callable[..., Catalo
         "rejected",
         "rejects_by_reason",
         "removed",
+        "stale",
         "snapshot",
+        "lineage",
         "fingerprint",
         "seconds",
         "images_per_second",
+        "cost",
+        "precision",
     }
     assert (done.json["embedded"], done.json["rejects_by_reason"]) == (9, {"not_found": 1})
 

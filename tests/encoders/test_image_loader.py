@@ -78,11 +78,11 @@ def test_what_an_error_quotes_is_told_without_secrets(loader: ImageLoader, monke
     ]
     for error in errors:
 
-        def fail(url: str, error: Exception = error) -> str:
+        def fail(url: str, limit: int, error: Exception = error) -> storage.Fetched:
             raise error
 
-        monkeypatch.setattr(storage, "version_of", fail)
-        answer = loader.load("memory://a")
+        monkeypatch.setattr(storage, "fetch", fail)
+        answer = next(loader.load_all([ImageRequest("memory://a")]))
         assert isinstance(answer, LoadFailure)
         assert "SECRET" not in answer.detail
 

@@ -205,7 +205,15 @@ def test_the_manifest_names_every_file_and_what_it_was_made_of(store: str, tmp_p
     assert manifest["source"] == {
         "store": store,
         "snapshot": 1,
-        "counts": {"embedded": 2700, "rejected": 0, "rejects_by_reason": {}, "removed": 0, "reused": 0, "rows": 2700},
+        "counts": {
+            "embedded": 2700,
+            "rejected": 0,
+            "rejects_by_reason": {},
+            "removed": 0,
+            "reused": 0,
+            "rows": 2700,
+            "stale": 0,
+        },
     }
     assert manifest["encoder"]["fingerprint"] == "f" * 64
     assert set(manifest["seconds_by_stage"]) == {"sample", "train", "encode", "assemble", "evaluate", "store"}
