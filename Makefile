@@ -35,6 +35,8 @@ test: lint tools
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.decode --json
 	$(BIN)/python -m benchmarks.embed --json
+	$(BIN)/python -m benchmarks.night --json
+	$(BIN)/python -m benchmarks.decode --json
 	$(BIN)/python -m benchmarks.index --json
 
 tools:

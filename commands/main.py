@@ -6,12 +6,15 @@ Exit codes: 0 done, 1 the run failed, 2 wrong usage.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from catalog.errors import CatalogIndexerError
@@ -47,13 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if beam_arguments and not args.takes_beam_arguments:
             print(f"catalog-indexer {args.command}: takes no flags after --", file=sys.stderr)
             return 2
-        return int(args.run(args))
+        with _interrupt_at_once(args.command):
+            return int(args.run(args))
     except CatalogIndexerError as error:
         _tell(args, str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        print(f"catalog-indexer {args.command}: interrupted; the same command goes on from here", file=sys.stderr)
-        return 1
     except Exception as error:
         cause = explain_missing(error) if isinstance(error, ModuleNotFoundError) else _user_error(error)
         if cause is None and isinstance(error, OSError) and error.filename and error.strerror:
@@ -69,6 +70,27 @@ def _tell(args: argparse.Namespace, message: str) -> None:
         sys.stderr.write(redact_text(traceback.format_exc()))
     else:
         print(f"catalog-indexer {args.command}: {redact_text(message)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _interrupt_at_once(command: str) -> Iterator[None]:
+    """Ctrl-C ends the process there and then: what is done is committed, and the threads of a job would go on with
+    their partitions for minutes."""
+
+    def stop(number: int, frame: object) -> None:
+        print(
+            f"\ncatalog-indexer {command}: interrupted; the same command goes on from here", file=sys.stderr, flush=True
+        )
+        os._exit(1)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _user_error(error: BaseException) -> CatalogIndexerError | None:

@@ -85,6 +85,22 @@ def test_a_store_that_was_killed_ten_times_over_is_finished_by_the_eleventh_run(
     assert outcome(store) == expected
 
 
+def test_an_interrupted_job_ends_at_once_and_goes_on_from_there(
+    undisturbed: tuple[Catalog, Outcome, float], tmp_path: Path
+) -> None:
+    catalog, expected, seconds = undisturbed
+    process = start_cli(*embed(catalog, tmp_path / "e"))
+    _wait_for_a_commit(tmp_path / "e", seconds + 60)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "catalog-indexer embed: interrupted; the same command goes on from here" in said
+    assert "Traceback" not in said
+    again = start_cli(*embed(catalog, tmp_path / "e"))
+    assert again.wait(120) == 0
+    assert outcome(tmp_path / "e") == expected
+
+
 def _wait_for_a_commit(store: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not list(store.glob("runs/*/commits/*.json")):

@@ -141,12 +141,17 @@ def test_vectors_are_those_of_tensorflow_on_the_same_pixels(grocery: Grocery, sh
 
     tf = tensorflow()
     model = tf.saved_model.load(f"{shared}/models/mobilenet_v2_100_224")
-    for item_id in ("g00007", "g01500", "g03000"):
+    compared = 0
+    for item_id in sorted(grocery.rows)[7::300]:
         with Image.open(grocery.rows[item_id]["image_uri"]) as image:
+            if image.info.get("icc_profile") or min(image.size) >= 2 * 2 * 224:
+                continue  # Through its colour profile, or reduced while it decodes: not these plain pixels.
             pixels = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR), np.float32) / 255
         raw = model(pixels[None]).numpy()[0]
         stored = np.array(grocery.rows[item_id]["embedding"], np.float32)
-        assert float(stored @ raw / np.linalg.norm(raw)) > 0.9999
+        assert float(stored @ raw / np.linalg.norm(raw)) > 0.9999, item_id
+        compared += 1
+    assert compared >= 5
 
 
 def test_plain_faiss_and_parquet_readers_see_the_same_catalog(grocery: Grocery) -> None:

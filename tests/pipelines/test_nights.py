@@ -194,6 +194,30 @@ def test_deltas_are_folded_past_the_threshold_and_nothing_else_is_rewritten(
     assert stored_rows(store.with_name("fresh")) == stored_rows(store)
 
 
+def test_one_image_in_a_hundred_costs_one_hundredth_and_rewrites_nothing(tmp_path: Path, store: Path) -> None:
+    rows = 20_000
+    (tmp_path / "pictures").mkdir()
+    drawn = []
+    for seed in range(200):
+        draw_picture(seed, (12, 10)).save(tmp_path / "drawn.png")
+        drawn.append((tmp_path / "drawn.png").read_bytes())
+    for row in range(rows):
+        (tmp_path / "pictures" / f"{row}.png").write_bytes(drawn[row % 100])
+    lines = [f"item-{row:05d},pictures/{row}.png" for row in range(rows)]
+    (tmp_path / "catalog.csv").write_text("\n".join(["item_id,image", *lines, ""]))
+    catalog = Catalog(tmp_path / "catalog.csv", [])
+    assert embed(config_of(catalog, store)).cost["encoded_images"] == rows
+    before = files_below(store / "files")
+    for row in range(50, rows, 100):
+        (tmp_path / "pictures" / f"{row}.png").write_bytes(drawn[100 + row // 200])
+    summary = embed(config_of(catalog, store))
+    assert (summary.embedded, summary.reused, summary.cost["encoded_images"]) == (200, rows - 200, 200)
+    after = files_below(store / "files")
+    assert before.items() <= after.items()
+    assert len(after) - len(before) <= newest(store).partitions
+    assert {entry.path for entry in newest(store).files} == {f"files/{name}" for name in after}
+
+
 def test_a_fold_gives_the_file_that_a_fresh_run_gives(make_catalog: MakeCatalog, store: Path) -> None:
     catalog = make_catalog(60)
     catalog.rewrite(catalog.lines[:40])
