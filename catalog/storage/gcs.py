@@ -78,15 +78,18 @@ class GcsStore(Store):
         from google.api_core import exceptions
 
         try:
-            self._blob(url).upload_from_string(data, "application/octet-stream", if_generation_match=0)
+            with _as_os_errors(url):
+                self._blob(url).upload_from_string(data, "application/octet-stream", if_generation_match=0)
         except exceptions.PreconditionFailed:
             raise ConflictError(f"{url} exists already and is never overwritten") from None
 
     def write(self, url: str, data: bytes) -> None:
-        self._blob(url).upload_from_string(data, "application/octet-stream")
+        with _as_os_errors(url):
+            self._blob(url).upload_from_string(data, "application/octet-stream")
 
     def put_file(self, local_path: Path, url: str) -> None:
-        self._blob(url).upload_from_filename(str(local_path), content_type="application/octet-stream")
+        with _as_os_errors(url):
+            self._blob(url).upload_from_filename(str(local_path), content_type="application/octet-stream")
 
     def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
         try:
@@ -94,33 +97,38 @@ class GcsStore(Store):
         except FileNotFoundError:
             return None, None
         # Pinned to one generation, so that bytes and token belong together.
-        return blob.download_as_bytes(if_generation_match=blob.generation), str(blob.generation)
+        with _as_os_errors(url):
+            return blob.download_as_bytes(if_generation_match=blob.generation), str(blob.generation)
 
     def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
         from google.api_core import exceptions
 
         generation = 0 if token is None else int(token)
         try:
-            self._blob(url).upload_from_string(data, "application/json", if_generation_match=generation)
-        except (exceptions.PreconditionFailed, exceptions.NotFound):
+            with _as_os_errors(url):
+                self._blob(url).upload_from_string(data, "application/json", if_generation_match=generation)
+        except (exceptions.PreconditionFailed, FileNotFoundError):
             raise ConflictError(f"{url} was changed by somebody else in the meantime") from None
 
     def list_files(self, prefix: str) -> Iterator[str]:
         bucket, name = _split(prefix)
-        for blob in self._client.list_blobs(bucket, prefix=f"{name.rstrip('/')}/" if name else None):
-            if not blob.name.endswith("/"):
-                yield f"gs://{bucket}/{blob.name}"
+        with _as_os_errors(prefix):
+            for blob in self._client.list_blobs(bucket, prefix=f"{name.rstrip('/')}/" if name else None):
+                if not blob.name.endswith("/"):
+                    yield f"gs://{bucket}/{blob.name}"
 
     def expand(self, pattern: str) -> list[str]:
         if not any(mark in pattern for mark in "*?["):
             return [pattern] if self.exists(pattern) else []
         bucket, name = _split(pattern)
         literal = name[: min(name.find(mark) for mark in "*?[" if mark in name)]
-        names = (blob.name for blob in self._client.list_blobs(bucket, prefix=literal))
+        with _as_os_errors(pattern):
+            names = [blob.name for blob in self._client.list_blobs(bucket, prefix=literal)]
         return sorted(f"gs://{bucket}/{found}" for found in names if fnmatch.fnmatchcase(found, name))
 
     def exists(self, url: str) -> bool:
-        return bool(self._blob(url).exists())
+        with _as_os_errors(url):
+            return bool(self._blob(url).exists())
 
     def size(self, url: str) -> int:
         return int(self._existing(url).size)
@@ -137,6 +145,7 @@ class GcsStore(Store):
 def _as_os_errors(url: str) -> Iterator[None]:
     """Google's errors as the ones that every store raises."""
     from google.api_core import exceptions
+    from requests import exceptions as connection
 
     try:
         yield
@@ -146,6 +155,10 @@ def _as_os_errors(url: str) -> Iterator[None]:
         raise PermissionError(f"{url}: {error.message}") from None
     except (exceptions.GatewayTimeout, exceptions.RetryError) as error:
         raise TimeoutError(f"{url}: {error.message}") from None
+    except connection.Timeout:
+        raise TimeoutError(f"{url}: no answer in time") from None
+    except (connection.ConnectionError, connection.ChunkedEncodingError) as error:
+        raise TransientError(f"{url}: {type(error).__name__}") from None
     except (exceptions.ServerError, exceptions.TooManyRequests) as error:
         raise TransientError(f"{url}: {error.message}") from None
 
