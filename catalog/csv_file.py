@@ -23,6 +23,7 @@ from catalog.text_stream import cannot_be_read, check_beginning, is_unicode, not
 # A row must fit in a block, and Arrow reads 32 blocks ahead. Files with longer rows are read in the larger blocks.
 _BLOCK_BYTES = (2 << 20, 16 << 20)
 _LONGEST_ROW = _BLOCK_BYTES[-1]
+csv.field_size_limit(_LONGEST_ROW)  # Of the process: set once, as several files may be read at once.
 _HEADER_BYTES = 1 << 20
 
 
@@ -142,11 +143,7 @@ class CsvFile:
 
     def _records(self, strict: bool) -> Iterator[list[str]]:
         """The rows as Python's own reader sees them, header and blank lines too. Raises csv.Error."""
-        limit = csv.field_size_limit(_LONGEST_ROW)
-        try:
-            yield from csv.reader(open_text(self._url), delimiter=self._delimiter, strict=strict)
-        finally:
-            csv.field_size_limit(limit)
+        yield from csv.reader(open_text(self._url), delimiter=self._delimiter, strict=strict)
 
     def _row_that_is_not_utf8(self) -> int | None:
         """The first row with bytes that are not UTF-8, as far as Python's reader comes."""

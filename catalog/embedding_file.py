@@ -163,5 +163,7 @@ def _opened(url: str) -> Iterator[pq.ParquetFile]:
             yield file
     except FileNotFoundError:
         raise IntegrityError(f"{url} is missing; restore it, or embed into a new store") from None
+    except (storage.TransientError, TimeoutError, PermissionError):
+        raise  # The store's trouble, not the file's.
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise IntegrityError(f"{url} is damaged: {error}; restore it, or embed into a new store") from None

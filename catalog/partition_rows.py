@@ -199,7 +199,8 @@ def compare(
     if changes is Changes.STORE:
         current = dict(zip(same_place, versions_of([rows.uris[row] for row in same_place]), strict=True))
     elif changes is Changes.COLUMN:
-        current = {row: rows.versions[row] for row in same_place}
+        # Of a location with a query nobody knows whether that is a signature or names the image: it is read.
+        current = {row: rows.versions[row] for row in same_place if storage.redact(rows.uris[row]) == rows.uris[row]}
     for row in range(len(rows)):
         before = rows.stored(row) or rows.rejected(row)
         if before is None or not current.get(row) or current[row] != before.source_version:

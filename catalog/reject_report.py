@@ -15,7 +15,7 @@ class RejectReport:
 
     Attributes:
         counts: rows by reason.
-        transient: how many of them may pass by being tried again.
+        transient: how many rows, of any reason, may pass by being tried again.
         samples: some rows of each reason, the first ones in partition order.
     """
 
@@ -43,4 +43,5 @@ def report_rejects(store: str, snapshot: Snapshot, reason: str | None, sample: i
             found = samples.get(row["reason"])
             if found is not None and len(found) < sample:
                 found.append(Reject(**row))
-    return RejectReport(counts, sum(counts.get(name, 0) for name in TRANSIENT), samples)
+    transient = sum(snapshot.counts.rejects_by_reason.get(name, 0) for name in TRANSIENT)
+    return RejectReport(counts, transient, samples)

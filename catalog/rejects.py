@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,12 +79,17 @@ class Reject:
     source_version: str | None = None
 
 
+def _without_secrets(place: str) -> str:
+    """A location as it is stored; a path that ends like a URL was one, whose scheme somebody left out."""
+    return storage.redact(place) if storage.is_url(place) else re.split(r"\?[\w.-]+=", place, maxsplit=1)[0]
+
+
 def encode_rejects(rejects: Sequence[Reject]) -> bytes:
     """The rejects of a partition as Parquet bytes, sorted, so that the same rejects are the same bytes."""
     rows = [
         {
             "item_id": reject.item_id,
-            "image_uri": storage.redact(reject.image_uri) if reject.image_uri else None,
+            "image_uri": _without_secrets(reject.image_uri) if reject.image_uri else None,
             "reason": reject.reason,
             "detail": storage.redact_text(reject.detail) if reject.detail else None,
             "origin": reject.origin,

@@ -98,9 +98,10 @@ class Run:
         url = storage.join(self.folder, "plan.json")
         return dict(canonical_json.load(storage.read_bytes(url), url)["launch"])
 
-    def rejects_path(self, partition: int) -> str:
-        """Where the rejects of a partition go, below the store."""
-        return f"rejects/{self.run_id}/{partition:05d}.parquet"
+    def rejects_path(self, partition: int, sha256: str) -> str:
+        """Where the rejects of a partition go, below the store. Named by content: two workers of one run may meet
+        different failures, and only one of them commits."""
+        return f"rejects/{self.run_id}/{partition:05d}-{sha256[:16]}.parquet"
 
     def read_commit(self, partition: int) -> PartitionResult | None:
         """The committed result of a partition, None while there is none."""

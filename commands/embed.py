@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on-rejects",
         type=at_least(0),
         metavar="N",
-        help="exit 1 when more than N rows were rejected, all being written",
+        help="exit 1 when more than N rows were rejected or could not be read for now, all being written",
     )
     add_json_flag(parser)
 
@@ -45,12 +45,16 @@ def run(args: argparse.Namespace) -> int:
     if summary.precision:
         cost = summary.precision
         say(
-            f"  {args.precision} kept {cost.neighbour_overlap:.1%} of the 10 nearest neighbours that float32 gives, "
+            f"  the lower precision kept {cost.neighbour_overlap:.1%} of the 10 nearest neighbours that float32 gives, "
             f"cosine {cost.mean_cosine:.4f} (least {cost.least_cosine:.4f}), over {cost.sampled:,} items"
         )
-    failed = args.fail_on_rejects is not None and summary.rejected > args.fail_on_rejects
+    unread = summary.rejected + summary.stale
+    failed = args.fail_on_rejects is not None and unread > args.fail_on_rejects
     if failed:
-        say(f"catalog-indexer embed: {summary.rejected:,} rows were rejected, --fail-on-rejects {args.fail_on_rejects}")
+        say(
+            f"catalog-indexer embed: {unread:,} rows were rejected or could not be read for now, --fail-on-rejects "
+            f"{args.fail_on_rejects}"
+        )
     if args.json:
         print_json(asdict(summary))
     return 1 if failed else 0

@@ -63,7 +63,10 @@ def run(args: argparse.Namespace) -> int:
         "samples": {reason: [asdict(row) for row in rows] for reason, rows in report.samples.items()},
     }
     if args.retry:
-        result["retry"] = _retry(store, snapshot, args.beam_arguments) if report.transient else None
+        waiting = report.transient + snapshot.counts.stale
+        if not waiting:
+            say("there is nothing to try again")
+        result["retry"] = _retry(store, snapshot, args.beam_arguments) if waiting else None
     if args.json:
         print_json(result)
     return 0

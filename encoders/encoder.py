@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from catalog.encoder_info import EncoderInfo
+from catalog.errors import UsageError
 
 
 class Encoder(ABC):
@@ -28,6 +29,18 @@ class Encoder(ABC):
         Returns:
             float32 [n, info.dimension].
         """
+
+
+class EncoderElsewhere(Encoder):
+    """An encoder that this machine can describe and cannot run."""
+
+    def __init__(self, info: EncoderInfo, why: str) -> None:
+        self.info = info
+        self._why = why
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Raises UsageError."""
+        raise UsageError(self._why)
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from catalog import storage
+from catalog.errors import CatalogIndexerError
 from catalog.rejects import Reason
 from encoders.decode import DecodeError, DecodeLimits, decode
 from encoders.meter import Meter
@@ -27,6 +28,7 @@ from encoders.picture_signature import signature
 _FETCHERS = 64
 _WINDOW = 160  # Images under way for one caller: enough for 30 ms a read at 2,000 images a second.
 _BYTES_AHEAD = 256 << 20
+_USUAL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -144,30 +146,36 @@ class ImageLoader:
     def _fetch(self, request: ImageRequest, meter: Meter, answer: Future[Answer]) -> None:
         if not answer.set_running_or_notify_cancel():
             return
+        held = self._room.take(_USUAL_BYTES)  # What it is likely to be, before anybody knows.
         try:
-            self._room.wait()
             fetched = self._read(request.uri, meter)
             if isinstance(fetched, LoadFailure):
+                self._room.give_back(held)
                 answer.set_result(fetched)
                 return
-            self._room.take(len(fetched.data))
+            held += self._room.correct(len(fetched.data) - held)
             self._decoding.submit(self._finish, request, fetched, meter, answer)
         except BaseException as error:
+            self._room.give_back(held)
             answer.set_exception(error)
 
     def _finish(self, request: ImageRequest, fetched: storage.Fetched, meter: Meter, answer: Future[Answer]) -> None:
         try:
-            answer.set_result(self._work(request, fetched, meter))
+            outcome = self._work(request, fetched, meter)
         except BaseException as error:
-            answer.set_exception(error)
-        finally:
             self._room.give_back(len(fetched.data))
+            answer.set_exception(error)
+        else:
+            self._room.give_back(len(fetched.data))
+            answer.set_result(outcome)
 
     def _read(self, uri: str, meter: Meter) -> storage.Fetched | LoadFailure:
         started = time.perf_counter()
         try:
             fetched = storage.fetch(uri, self._limits.max_bytes + 1)
-        except ValueError as error:  # A location that is none, such as one with a NUL in it.
+        except CatalogIndexerError as error:  # A scheme whose package is not installed, or that is none.
+            return LoadFailure(Reason.SCHEME_NOT_ALLOWED, storage.redact_text(str(error)))
+        except (ValueError, TypeError) as error:  # A location that is none, such as one with a NUL in it.
             return LoadFailure(Reason.UNREADABLE, f"the location is not valid: {storage.redact_text(str(error))}")
         except OSError as error:
             return _read_failure(error)
@@ -211,13 +219,20 @@ class _Room:
         self._taken = 0
         self._changed = threading.Condition()
 
-    def wait(self) -> None:
+    def take(self, count: int) -> int:
+        """Waits until there is room for `count` bytes, and takes it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._taken <= self._most)
+            self._changed.wait_for(lambda: self._taken == 0 or self._taken + count <= self._most)
+            self._taken += count
+        return count
 
-    def take(self, count: int) -> None:
+    def correct(self, count: int) -> int:
+        """Takes more or less, without waiting: the bytes are there already."""
         with self._changed:
             self._taken += count
+            if count < 0:
+                self._changed.notify_all()
+        return count
 
     def give_back(self, count: int) -> None:
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 from catalog.errors import UsageError
@@ -36,9 +37,28 @@ def with_precision(spec: str, precision: str) -> str:
     """`spec` with another precision. Raises UsageError for an encoder that has only one."""
     if precision == "float32":
         return spec
+    if precision_of(spec) not in ("float32", precision):
+        raise UsageError(f"--precision {precision} and --encoder {spec} name two precisions; leave one out")
+    if precision_of(spec) == precision:
+        return spec
     if not spec.startswith(("savedmodel:", "tfhub:")):
         raise UsageError(f"--precision {precision} is for savedmodel: and tfhub: encoders, not for {spec}")
     return f"{spec}{'&' if '?' in spec else '?'}precision={precision}"
+
+
+def precision_of(spec: str) -> str:
+    """The precision that a SPEC asks for."""
+    found = re.search(r"[?&]precision=(\w+)", spec)
+    return found.group(1) if found else "float32"
+
+
+def without_precision(spec: str) -> str:
+    """`spec` in float32."""
+    place, mark, query = spec.rpartition("?")
+    if not mark or "precision=" not in query:
+        return spec
+    kept = [option for option in query.split("&") if not option.startswith("precision=")]
+    return f"{place}?{'&'.join(kept)}" if kept else place
 
 
 def _load(spec: str, engine: str) -> Encoder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from catalog import storage
 from catalog.encoder_info import PRECISIONS, EncoderInfo
 from catalog.errors import UsageError
 from catalog.extras import require
-from encoders.encoder import Encoder
+from encoders.encoder import Encoder, EncoderElsewhere
 from encoders.openvino_engine import CannotConvertError, OpenVinoEncoder
 from encoders.tensorflow_import import has_gpu, tensorflow
 from encoders.tf_function import OPTIONS, TensorFlowEncoder, describe_with, files_fingerprint, parse_options
@@ -70,6 +71,8 @@ class _SavedModel:
 
     def load(self, engine: str) -> Encoder:
         """The encoder on the engine asked for, or with `auto` on the better one that takes the model."""
+        if self._precision == "float16" and not has_gpu():
+            return self._for_a_gpu_elsewhere(engine)
         if engine == "tensorflow" or (engine == "auto" and (self._precision == "float16" or has_gpu())):
             return self._on_tensorflow()
         try:
@@ -81,6 +84,15 @@ class _SavedModel:
                     f"--engine openvino does not take {self._spec}: {error}; use --engine tensorflow"
                 ) from None
             return self._on_tensorflow()
+
+    def _for_a_gpu_elsewhere(self, engine: str) -> Encoder:
+        """What a launcher without a GPU needs to know of an encoder whose workers have one."""
+        place = self._spec.partition(":")[2]
+        found = _SavedModel(self._spec, self._path, {**self._options, "precision": "float32"}).load(engine).info
+        return EncoderElsewhere(
+            replace(self._describe(found.input_size), dimension=found.dimension),
+            f"--precision float16 needs a GPU to run {place}; on CPUs it is float32 or bfloat16",
+        )
 
     def _describe(self, size: tuple[int, int]) -> EncoderInfo:
         options = {name: text for name, text in self._options.items() if (name, text) != ("precision", "float32")}

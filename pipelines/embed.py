@@ -15,14 +15,14 @@ import apache_beam as beam
 from catalog import compaction, storage
 from catalog.embedding_store import StoreSettings, create, read_settings
 from catalog.encoder_info import EncoderInfo
-from catalog.errors import ConflictError, IntegrityError, UsageError
+from catalog.errors import CatalogIndexerError, ConflictError, IntegrityError, UsageError
 from catalog.partition import check_partitions, default_partitions
 from catalog.partition_rows import Changes
 from catalog.run import Run, RunPlan
 from catalog.snapshot import Counts, Snapshot, latest_of, latest_snapshot
 from catalog.source import Catalog, CatalogSource, open_catalog
 from encoders.decode import DecodeLimits
-from encoders.registry import load_encoder, with_precision
+from encoders.registry import load_encoder, precision_of, with_precision, without_precision
 from pipelines.embed_steps import FinishSettings, build
 from pipelines.encode_partition import EncodeSettings
 from pipelines.precision_cost import PrecisionCost, measure_precision
@@ -45,6 +45,7 @@ class EmbedConfig:
         limits: of the decoder.
         changes: what tells that an image changed.
         compact_at: see `catalog.compaction`.
+        may_lose: the share of the stored items that the run may lose and still publish.
         threads: that decode and encode in one process; None means two for each core.
         hints: Beam resource hints of the encode step.
         beam_arguments: flags for Beam.
@@ -60,6 +61,7 @@ class EmbedConfig:
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     changes: Changes = Changes.STORE
     compact_at: float = compaction.DEFAULT_THRESHOLD
+    may_lose: float = 0.5
     threads: int | None = None
     hints: dict[str, str] = field(default_factory=dict)
     beam_arguments: tuple[str, ...] = ()
@@ -122,7 +124,8 @@ def embed(
         the_run.forget()
     counts = Counts(**summary["counts"])
     seconds = time.monotonic() - encoding
-    low = config.precision != "float32" and counts.embedded
+    precision = precision_of(job.encoder.spec)
+    low = precision != "float32" and counts.embedded > 0
     return EmbedSummary(
         **asdict(counts),
         snapshot=summary["snapshot"],
@@ -130,9 +133,7 @@ def embed(
         fingerprint=job.encoder.fingerprint,
         images_per_second=round((counts.embedded - before) / seconds, 2),
         cost=summary["cost"],
-        precision=measure_precision(job.work.store, summary["snapshot"], config.encoder, config.limits)
-        if low
-        else None,
+        precision=_price(job, summary["snapshot"], say) if low else None,
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -169,7 +170,7 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
         parent=parent.sequence if parent else None,
         settings={**asdict(config.limits), "changes": config.changes.value, "compact_at": config.compact_at},
     )
-    Run(output, plan.run_id).begin(plan, launch_of(config))
+    Run(output, plan.run_id).begin(plan, launch_of(config, encoder.spec))
     work = EncodeSettings(
         store=output,
         run_id=plan.run_id,
@@ -185,25 +186,50 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
         threads=config.threads,
     )
     say(f"embedding {catalog.rows:,} rows in {settings.partitions} partitions, run {plan.run_id}")
-    finish = FinishSettings(encoder, settings.partitions, catalog.rows, plan.parent, base.lineage if base else None)
+    finish = FinishSettings(
+        encoder, settings.partitions, catalog.rows, plan.parent, base.lineage if base else None, config.may_lose
+    )
     return EmbedJob(catalog, encoder, work, finish)
 
 
-def launch_of(config: EmbedConfig) -> dict[str, Any]:
-    """What was asked for, for `rejects --retry`; no part of a run's id. Beam's flags are given anew each time, and what
-    could be a secret in a catalog's URL is not written down."""
+def _price(job: EmbedJob, snapshot: int, say: Callable[[str], None]) -> PrecisionCost | None:
+    """What the lower precision cost. The snapshot stands: a failure to measure is said and no more."""
+    try:
+        price = measure_precision(job.work.store, snapshot, without_precision(job.encoder.spec), job.work.limits)
+    except (OSError, CatalogIndexerError) as error:
+        say(f"the price of the lower precision was not measured: {error}")
+        return None
+    if price is None:
+        say("the price of the lower precision was not measured: too few of the images could be read again")
+    return price
+
+
+def launch_of(config: EmbedConfig, encoder_spec: str) -> dict[str, Any]:
+    """What was asked for, for `rejects --retry` from anywhere; no part of a run's id. Beam's flags are given anew each
+    time, and what could be a secret in a URL is not written down."""
     source = {name: value for name, value in vars(config.source).items() if value}
-    catalogs = [storage.absolute(place) for place in config.source.catalogs]
+    source["catalogs"] = [storage.absolute(place) for place in config.source.catalogs]
+    source["image_roots"] = [storage.absolute(place) for place in config.source.image_roots]
+    if config.source.images_root:
+        source["images_root"] = storage.absolute(config.source.images_root)
+    written = {name: _without_secrets(value) for name, value in source.items()}
     return {
-        "source": {**source, "catalogs": [storage.redact(place) for place in catalogs]},
-        "redacted": any(storage.redact(place) != place for place in catalogs),
-        "encoder": config.encoder,
-        "precision": config.precision,
+        "source": written,
+        "redacted": written != source,
+        "encoder": encoder_spec,
         "engine": config.engine,
+        "threads": config.threads,
+        "hints": config.hints,
         "limits": asdict(config.limits),
         "changes": config.changes.value,
         "compact_at": config.compact_at,
     }
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return storage.redact_text(storage.redact(value)) if isinstance(value, str) else value
 
 
 def _store_settings(config: EmbedConfig, output: str, rows: int) -> StoreSettings:

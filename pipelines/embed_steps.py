@@ -4,7 +4,7 @@ snapshot. The work itself is in `pipelines.encode_partition` and in the rooms be
 
 from __future__ import annotations
 
-import functools
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -114,22 +114,33 @@ class EncodePartition(beam.DoFn):
             yield WindowedValue(self._finished(), GlobalWindow().max_timestamp(), [GlobalWindow()])
 
     def teardown(self) -> None:
+        if self._encoder is not None:
+            self._encoder.stop()
         self._pool.shutdown(cancel_futures=True)
 
     def _finished(self) -> PartitionResult:
         try:
             result = self._under_way.popleft().result()
         except BaseException:
-            self._under_way.clear()  # The bundle fails; what the others still commit is found by the next try.
+            self._under_way.clear()  # The bundle fails; what the others have committed is found by the next try.
+            assert self._encoder is not None
+            self._encoder.stop()
             raise
         count(result)
         return result
 
 
-@functools.lru_cache(maxsize=2)
+_image_encoders: dict[tuple[str, str, DecodeLimits, int | None], ImageEncoder] = {}
+_making = threading.Lock()
+
+
 def image_encoder(spec: str, engine: str, limits: DecodeLimits, threads: int | None) -> ImageEncoder:
     """One set of threads a process, however many workers of the runner share it."""
-    return ImageEncoder(load_encoder(spec, engine), limits, threads)
+    key = (spec, engine, limits, threads)
+    with _making:
+        if key not in _image_encoders:
+            _image_encoders[key] = ImageEncoder(load_encoder(spec, engine), limits, threads)
+        return _image_encoders[key]
 
 
 def count(result: PartitionResult) -> None:
@@ -158,6 +169,7 @@ class FinishSettings:
         rows: of the catalog.
         parent: the snapshot that the new one follows; None for the first.
         lineage: number of the first snapshot of this encoder's; None when that is the new one.
+        may_lose: the share of the stored items that the run may lose and still publish.
     """
 
     encoder: EncoderInfo
@@ -165,6 +177,7 @@ class FinishSettings:
     rows: int
     parent: int | None
     lineage: int | None
+    may_lose: float = 1.0
 
 
 class FinishRun(beam.DoFn):
@@ -181,6 +194,7 @@ class FinishRun(beam.DoFn):
         changed = any(result.changed for result in results) or self._work.base is None
         changed = changed or self._work.base != self._finish.parent
         if changed:
+            self._check_loss(snapshot)
             write_snapshot(self._work.store, snapshot)
         Run(self._work.store, self._work.run_id).write_summary(
             {
@@ -189,6 +203,21 @@ class FinishRun(beam.DoFn):
                 "snapshot": snapshot.sequence if changed else self._finish.parent,
                 "cost": snapshot.cost,
             }
+        )
+
+    def _check_loss(self, snapshot: Snapshot) -> None:
+        """Raises CatalogIndexerError, the run being forgotten, when more items would go than may: a mount that is
+        missing or a wrong flag looks like a catalog whose images are gone."""
+        if self._work.base is None:
+            return
+        before = read_snapshot(self._work.store, self._work.base).vectors
+        if snapshot.vectors >= before * (1 - self._finish.may_lose):
+            return
+        Run(self._work.store, self._work.run_id).forget()
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in snapshot.counts.rejects_by_reason.items())
+        raise CatalogIndexerError(
+            f"of {before:,} items only {snapshot.vectors:,} would be left ({snapshot.counts.removed:,} are not in the "
+            f"catalog any more; rejected: {reasons or 'none'}); nothing was published. If meant, give --may-lose 1"
         )
 
 

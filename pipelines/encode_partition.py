@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from catalog import compaction, storage
 from catalog.embedding_file import EmbeddingFileWriter, schema
+from catalog.errors import CatalogIndexerError
 from catalog.partition_rows import Changes, PartitionDiff, PartitionRows, clean, compare, stored_items
 from catalog.rejects import LASTING, TRANSIENT, Reason, Reject, count_by_reason, encode_rejects, read_lasting
 from catalog.rows import row_schema
@@ -78,13 +80,13 @@ class _Outcome:
     Attributes:
         rejects: rows that did not become an embedding.
         kept: rows whose stored embedding stays as it is.
-        stale: how many of these may have another image, which could not be read.
+        stale: those of these that may have another image, which could not be read.
         encoded, copied: rows of the new file: with a new vector, with the one they had.
     """
 
     rejects: list[Reject]
     kept: list[int]
-    stale: int = 0
+    stale: list[int] = field(default_factory=list)
     encoded: int = 0
     copied: int = 0
 
@@ -96,9 +98,14 @@ class PartitionEncoder:
         self._settings = settings
         self._encoder = encoder
         self._base = base
+        self._stopped = threading.Event()
         self._run = Run(settings.store, settings.run_id)
         self._metadata = settings.metadata_schema
         self._file_schema = schema(encoder.info.dimension, settings.vector_type, self._metadata)
+
+    def stop(self) -> None:
+        """Makes the partitions that are under way end soon, without a commit: the job fails anyway."""
+        self._stopped.set()
 
     def encode(self, partition: int, batches: Sequence[pa.RecordBatch]) -> PartitionResult:
         """Does what the partition lacks and commits it; a partition committed by an earlier try is only read."""
@@ -119,7 +126,7 @@ class PartitionEncoder:
             rejected=len(outcome.rejects),
             rejects_by_reason=count_by_reason(outcome.rejects),
             removed=rows.removed(),
-            stale=outcome.stale,
+            stale=len(outcome.stale),
         )
         entry, rejects_changed = self._store_rejects(partition, outcome.rejects)
         changed = files != before or rejects_changed
@@ -153,13 +160,11 @@ class PartitionEncoder:
             gone = rows.superseded(outcome.kept)
             files = [_without(entry, gone.get(number, [])) for number, entry in enumerate(before)]
             files = [entry for entry in files if entry.live_rows]
-            if (
-                (writer.rows or files != list(before))
-                and not outcome.stale  # Their rows are not the catalog's, from which a fold would be made.
-                and compaction.is_due(files, writer.rows, self._settings.compact_at)
-            ):
+            changed = writer.rows or files != list(before)
+            if changed and compaction.is_due(files, writer.rows, self._settings.compact_at):
                 folded = self._writer(Path(folder) / "folded.parquet")
-                for table in tables.fold(sorted(outcome.kept), writer.finish()):
+                fresh_rows = sorted(set(outcome.kept) - set(outcome.stale))
+                for table in tables.fold(fresh_rows, sorted(outcome.stale), writer.finish()):
                     folded.append(table)
                 files, writer = [], folded
             if writer.rows:
@@ -179,11 +184,13 @@ class PartitionEncoder:
             ImageRequest(rows.uris[row], item.content_hash if (item := rows.stored(row)) else None) for row in numbers
         )
         for row, answer in zip(numbers, self._encoder.encode_all(requests, meter), strict=True):
+            if self._stopped.is_set():
+                raise CatalogIndexerError("stopped, because another partition failed")
             version = rows.versions[row] if self._settings.changes is Changes.COLUMN else None
             if isinstance(answer, LoadFailure):
                 if answer.reason in TRANSIENT and rows.stored(row):
                     outcome.kept.append(row)
-                    outcome.stale += 1
+                    outcome.stale.append(row)
                 else:
                     outcome.rejects.append(
                         _reject(rows, row, answer.reason, answer.detail, version or answer.source_version)
@@ -220,7 +227,7 @@ class PartitionEncoder:
         digest = hashlib.sha256(data).hexdigest()
         if there is not None and there.sha256 == digest:
             return there, False
-        path = self._run.rejects_path(partition)
+        path = self._run.rejects_path(partition, digest)
         storage.write(storage.join(self._settings.store, path), data)
         return RejectsEntry(partition, path, digest, len(rejects)), True
 
@@ -260,7 +267,7 @@ def _versions_of(uris: Iterable[str]) -> Iterable[str | None]:
     def version(uri: str) -> str | None:
         try:
             return storage.version_of(uri)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, CatalogIndexerError):
             return None
 
     with ThreadPoolExecutor(_STAT_THREADS) as pool:

@@ -96,6 +96,13 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
         help="fold a partition's deltas when they pass this share of its rows (default: 0.25)",
     )
     parser.add_argument(
+        "--may-lose",
+        type=share,
+        default=0.5,
+        metavar="SHARE",
+        help="refuse to publish when more than this share of the stored items would go (default: 0.5)",
+    )
+    parser.add_argument(
         "--threads", type=at_least(1), metavar="N", help="that decode and encode in a process (default: two a core)"
     )
     parser.add_argument(
@@ -150,6 +157,7 @@ def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Emb
         limits=DecodeLimits(args.max_bytes, args.max_pixels, args.max_frames),
         changes=Changes(args.changes),
         compact_at=args.compact_at,
+        may_lose=args.may_lose,
         threads=args.threads,
         hints={name: text for name, text in hints.items() if text},
         beam_arguments=tuple(beam_arguments),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog import storage
+from catalog import metadata, storage
 from catalog.embedding_file import read_file, vector_array
 from catalog.partition_rows import PartitionRows
 from catalog.snapshot import FileEntry
@@ -45,12 +45,13 @@ class PartitionTables:
         table = pa.concat_tables(tables)
         return table.sort_by("item_id") if len(tables) > 1 else table
 
-    def fold(self, kept: Sequence[int], delta: Path) -> Iterator[pa.Table]:
-        """All rows of the partition in order: those that are kept, and those of the local file `delta`. Holds the
-        partition in memory."""
+    def fold(self, kept: Sequence[int], stale: Sequence[int], delta: Path) -> Iterator[pa.Table]:
+        """All rows of the partition in order: those that are kept and say what the catalog says, those that are kept as
+        they were, and those of the local file `delta`. Holds the partition in memory."""
         tables = [pq.read_table(delta).cast(self._schema)]
         if kept:
             tables.append(self._copied(kept, [None] * len(kept)))
+        tables += [self._as_it_was(row) for row in stale]
         table = pa.concat_tables(tables).sort_by("item_id")
         for start in range(0, len(table), _FOLDED_ROWS_AT_ONCE):
             yield table.slice(start, _FOLDED_ROWS_AT_ONCE)
@@ -86,6 +87,18 @@ class PartitionTables:
         told = [version or place.source_version for version, place in zip(versions, places, strict=True)]
         columns = {name: stored[name] for name in names}
         return self._of_catalog(numbers, {**columns, "source_version": pa.array(told, pa.string())})
+
+    def _as_it_was(self, number: int) -> pa.Table:
+        """One stored row, its metadata brought to the type that it has now."""
+        item = self._rows.stored(number)
+        assert item is not None
+        row = self._stored_table(item.file).slice(item.row, 1)
+        if "metadata" in self._schema.names:
+            target = self._schema.field("metadata").type
+            there = "metadata" in row.column_names
+            values = metadata.cast(row["metadata"], target) if there else pa.nulls(1, target)
+            row = (row.drop_columns(["metadata"]) if there else row).append_column("metadata", values)
+        return row.select(self._schema.names).cast(self._schema)
 
     def _of_catalog(self, numbers: Sequence[int], columns: dict[str, pa.Array]) -> pa.Table:
         """`columns` beside what the catalog says of the rows. Of locations, what could be a secret is not stored."""

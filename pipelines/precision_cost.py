@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from catalog import storage
 from catalog.embedding_file import read_file, vectors_of
@@ -46,15 +47,19 @@ def measure_precision(store: str, sequence: int, spec: str, limits: DecodeLimits
     Returns:
         None when fewer than 12 sampled images could be read.
     """
-    uris, stored = _sample(store, sequence)
+    uris, hashes, stored = _sample(store, sequence)
     encoder = load_encoder(spec)
     answers = list(ImageEncoder(encoder, limits).encode_all([ImageRequest(uri) for uri in uris], Meter()))
-    good = [row for row, answer in enumerate(answers) if isinstance(answer, LoadedImage)]
+    # The same bytes, not what the place gives without the query that was its name.
+    good = [
+        row
+        for row, answer in enumerate(answers)
+        if isinstance(answer, LoadedImage) and answer.content_hash == hashes[row]
+    ]
     if len(good) < _NEIGHBOURS + 2:
         return None
-    full = np.stack(
-        [answer.vector for answer in answers if isinstance(answer, LoadedImage) and answer.vector is not None]
-    )
+    vectors = [answer.vector for row in good if isinstance(answer := answers[row], LoadedImage)]
+    full = np.stack([vector for vector in vectors if vector is not None])
     return compare_vectors(full, stored[good])
 
 
@@ -77,19 +82,23 @@ def _nearest(vectors: np.ndarray) -> np.ndarray:
     return np.argsort(-similarity, axis=1, kind="stable")[:, :_NEIGHBOURS]
 
 
-def _sample(store: str, sequence: int) -> tuple[list[str], np.ndarray]:
-    """Locations and stored vectors of the items whose hashes are the smallest."""
-    found: list[tuple[int, str, np.ndarray]] = []
-    for entry in read_snapshot(store, sequence).files:
-        table = read_file(storage.join(store, entry.path), ["item_id", "image_uri", "embedding"])
-        ids, removed = table["item_id"].to_pylist(), set(entry.removed)
-        hashes, uris = item_hashes(ids, _SEED), table["image_uri"]
-        vectors = vectors_of(table["embedding"], table.schema.field("embedding").type.list_size)
-        best = np.argsort(hashes, kind="stable")[:_SAMPLE]
-        found += [
-            (int(hashes[row]), uris[int(row)].as_py(), np.array(vectors[row]))
-            for row in best
-            if ids[row] not in removed
-        ]
-        found = sorted(found, key=lambda one: one[0])[:_SAMPLE]
-    return [uri for _, uri, _ in found], np.stack([vector for _, _, vector in found])
+def _sample(store: str, sequence: int) -> tuple[list[str], list[bytes], np.ndarray]:
+    """Locations, content hashes and stored vectors of the items whose ids have the smallest hashes. Vectors are read of
+    the files alone that the sample is in."""
+    found: list[tuple[int, int, int]] = []  # Hash, file, row.
+    files = read_snapshot(store, sequence).files
+    for number, entry in enumerate(files):
+        ids = read_file(storage.join(store, entry.path), ["item_id"])["item_id"].to_pylist()
+        hashes, removed = item_hashes(ids, _SEED), set(entry.removed)
+        best = np.argsort(hashes, kind="stable")[: _SAMPLE + len(removed)]
+        found += [(int(hashes[row]), number, int(row)) for row in best if ids[row] not in removed]
+        found = sorted(found)[:_SAMPLE]
+    uris, contents, vectors = [], [], []
+    for number in sorted({number for _, number, _ in found}):
+        rows = pa.array([row for _, of, row in found if of == number], pa.int64())
+        names = ["image_uri", "content_hash", "embedding"]
+        table = read_file(storage.join(store, files[number].path), names).take(rows)
+        uris += table["image_uri"].to_pylist()
+        contents += table["content_hash"].to_pylist()
+        vectors.append(vectors_of(table["embedding"], table.schema.field("embedding").type.list_size))
+    return uris, contents, np.concatenate(vectors)

@@ -19,12 +19,12 @@ def config_of(store: str, snapshot: Snapshot, beam_arguments: Sequence[str]) -> 
     """The embed job that made a snapshot, as it was launched. Raises UsageError when that is not known any more."""
     try:
         launch = Run(store, snapshot.run).launch()
-    except FileNotFoundError:
+    except (FileNotFoundError, KeyError):
         raise UsageError(
-            f"{storage.join(store, 'runs', snapshot.run)}/plan.json is gone, so nobody knows how snapshot "
+            f"{storage.join(store, 'runs', snapshot.run)}/plan.json is gone or old, so nobody knows how snapshot "
             f"{snapshot.sequence} was made; run embed again with its flags: that tries the same images"
         ) from None
-    if launch["redacted"]:
+    if launch.get("redacted", True):
         raise UsageError(
             f"the catalog of snapshot {snapshot.sequence} had a URL with a secret, which was not written down; run "
             "embed again with its flags: that tries the same images"
@@ -36,8 +36,9 @@ def config_of(store: str, snapshot: Snapshot, beam_arguments: Sequence[str]) -> 
         source=CatalogSource(**source),
         output=store,
         encoder=launch["encoder"],
-        precision=launch["precision"],
         engine=launch["engine"],
+        threads=launch["threads"],
+        hints=launch["hints"],
         limits=DecodeLimits(**launch["limits"]),
         changes=Changes(launch["changes"]),
         compact_at=launch["compact_at"],

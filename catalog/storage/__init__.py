@@ -80,7 +80,7 @@ def _store(scheme: str) -> Store:
     if scheme in ("s3", "s3a"):
         from catalog.storage.s3 import S3Store
 
-        return S3Store()
+        return S3Store(retrier)
     if scheme in ("http", "https"):
         from catalog.storage.http_store import HttpStore
 
@@ -119,7 +119,7 @@ def may_hold_images(url: str) -> bool:
 
 def read_bytes(url: str, limit: int | None = None) -> bytes:
     """The object's bytes; at most `limit` of them when given. Raises FileNotFoundError, PermissionError or OSError."""
-    return retrier(lambda _: store_for(url).read_bytes(url, limit))
+    return retrier(lambda _: store_for(url).read_bytes(url, limit), url)
 
 
 def fetch(url: str, limit: int) -> Fetched:
@@ -127,12 +127,12 @@ def fetch(url: str, limit: int) -> Fetched:
 
     Raises FileNotFoundError, PermissionError, TimeoutError or OSError.
     """
-    return retrier(lambda _: store_for(url).fetch(url, limit))
+    return retrier(lambda _: store_for(url).fetch(url, limit), url)
 
 
 def open_read(url: str) -> BinaryIO:
     """A seekable binary file over the object."""
-    return retrier(lambda _: store_for(url).open_read(url))
+    return retrier(lambda _: store_for(url).open_read(url), url)
 
 
 def create(url: str, data: bytes) -> None:
@@ -147,24 +147,24 @@ def create(url: str, data: bytes) -> None:
             if not failures or store.read_bytes(url) != data:
                 raise
 
-    retrier(attempt)
+    retrier(attempt, url)
 
 
 def write(url: str, data: bytes) -> None:
     """Stores `data` at `url`, all of it or nothing, replacing what is there."""
     store = store_for(check_writable(url))
-    retrier(lambda _: store.write(url, data))
+    retrier(lambda _: store.write(url, data), url)
 
 
 def put_file(local_path: str | Path, url: str) -> None:
     """Stores a finished local file at `url`, all of it or nothing, replacing what is there."""
     store = store_for(check_writable(url))
-    retrier(lambda _: store.put_file(Path(local_path), url))
+    retrier(lambda _: store.put_file(Path(local_path), url), url)
 
 
 def read_with_token(url: str) -> tuple[bytes | None, str | None]:
     """The bytes and the token that `compare_and_swap` wants; (None, None) where there is no such object."""
-    return retrier(lambda _: store_for(url).read_with_token(url))
+    return retrier(lambda _: store_for(url).read_with_token(url), url)
 
 
 def compare_and_swap(url: str, data: bytes, token: str | None) -> None:
@@ -178,37 +178,37 @@ def compare_and_swap(url: str, data: bytes, token: str | None) -> None:
             if not failures or store.read_bytes(url) != data:
                 raise
 
-    retrier(attempt)
+    retrier(attempt, url)
 
 
 def list_files(prefix: str) -> Iterator[str]:
     """URLs of the files below the folder `prefix`, sorted; nothing where there is no such folder."""
-    return iter(retrier(lambda _: list(store_for(prefix).list_files(prefix))))
+    return iter(retrier(lambda _: list(store_for(prefix).list_files(prefix)), prefix))
 
 
 def expand(pattern: str) -> list[str]:
     """The sorted URLs that a path or glob names; empty when it names none."""
-    return retrier(lambda _: store_for(pattern).expand(pattern))
+    return retrier(lambda _: store_for(pattern).expand(pattern), pattern)
 
 
 def exists(url: str) -> bool:
     """Whether there is an object at `url`."""
-    return retrier(lambda _: store_for(url).exists(url))
+    return retrier(lambda _: store_for(url).exists(url), url)
 
 
 def size(url: str) -> int:
     """Bytes in the object. Raises FileNotFoundError."""
-    return retrier(lambda _: store_for(url).size(url))
+    return retrier(lambda _: store_for(url).size(url), url)
 
 
 def version_of(url: str) -> str:
     """What the store says changes when the object does: generation, etag, or size and mtime. One cheap request."""
-    return retrier(lambda _: store_for(url).version_of(url))
+    return retrier(lambda _: store_for(url).version_of(url), url)
 
 
 def delete_tree(prefix: str) -> None:
     """Deletes every object below the folder `prefix`."""
-    retrier(lambda _: store_for(prefix).delete_tree(prefix))
+    retrier(lambda _: store_for(prefix).delete_tree(prefix), prefix)
 
 
 def local_copy(url: str, folder: str | Path) -> Path:

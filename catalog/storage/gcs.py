@@ -5,7 +5,6 @@ Images, which are many and small, come through obstore."""
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from catalog.errors import ConflictError, UsageError
 from catalog.storage.base import Fetched, Store, TransientError
-from catalog.storage.locations import scheme_of
+from catalog.storage.locations import glob_matches, scheme_of
 from catalog.storage.object_client import NO_RETRIES, ObjectClients, client_options
 
 
@@ -23,7 +22,7 @@ class GcsStore(Store):
 
     def __init__(self) -> None:
         self._client_of_process: dict[int, Any] = {}
-        self._readers = ObjectClients(_reader)
+        self._readers = ObjectClients(_reader, generations=True)
 
     def __reduce__(self) -> tuple[type[GcsStore], tuple[()]]:
         return GcsStore, ()  # Clients hold connections: each process makes its own.
@@ -69,6 +68,8 @@ class GcsStore(Store):
             return b""  # A range of an empty object.
 
     def fetch(self, url: str, limit: int) -> Fetched:
+        if "//" in _split(url)[1]:
+            return super().fetch(url, limit)  # Names with an empty part are none to obstore.
         return self._readers.fetch(url, limit)
 
     def open_read(self, url: str) -> BinaryIO:
@@ -124,7 +125,7 @@ class GcsStore(Store):
         literal = name[: min(name.find(mark) for mark in "*?[" if mark in name)]
         with _as_os_errors(pattern):
             names = [blob.name for blob in self._client.list_blobs(bucket, prefix=literal)]
-        return sorted(f"gs://{bucket}/{found}" for found in names if fnmatch.fnmatchcase(found, name))
+        return sorted(f"gs://{bucket}/{found}" for found in names if glob_matches(found, name))
 
     def exists(self, url: str) -> bool:
         with _as_os_errors(url):
@@ -138,7 +139,8 @@ class GcsStore(Store):
 
     def delete_tree(self, prefix: str) -> None:
         for url in list(self.list_files(prefix)):
-            self._blob(url).delete()
+            with _as_os_errors(url):
+                self._blob(url).delete()
 
 
 @contextlib.contextmanager

@@ -12,9 +12,7 @@ _QUERY_IN_TEXT = re.compile(r"[?#][\w.~%\[\]-]+=\S*")
 
 # Disks and object stores. In the names that they give, `?` and `#` are letters, unless what follows reads like the
 # fields of a query.
-STORAGE_SCHEMES = frozenset(
-    ("file", "gs", "s3", "s3a", "az", "abfs", "abfss", "adl", "hdfs", "webhdfs", "oss", "r2", "memory")
-)
+STORAGE_SCHEMES = frozenset(("file", "gs", "s3", "s3a", "az", "abfs", "abfss", "adl", "hdfs", "oss", "memory"))
 _ALIASES = {"local": "file", "gcs": "gs"}
 _QUERY = re.compile(r"[?#]")
 _QUERY_AFTER_NAME = re.compile(r"[?#][\w.~%\[\]-]+=")
@@ -49,6 +47,16 @@ def absolute(place: str) -> str:
 def join(base: str, *parts: str) -> str:
     """`base` and `parts` with one slash between each."""
     return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def glob_matches(name: str, pattern: str) -> bool:
+    """Whether a name matches a glob as a shell has it: `*` and `?` stay within a folder, `**` does not."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
+    meant = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return (
+        re.fullmatch("".join(meant.get(p) or (p if p.startswith("[") else re.escape(p)) for p in parts), name)
+        is not None
+    )
 
 
 def name_of(place: str) -> str:

@@ -19,6 +19,7 @@ from catalog.storage.base import Fetched, TransientError
 ATTEMPT_SECONDS = 60
 CONNECT_SECONDS = 10
 _CONNECTIONS_KEPT = 128
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 def client_options(allow_http: bool) -> dict[str, Any]:
@@ -37,12 +38,20 @@ NO_RETRIES: dict[str, Any] = {"max_retries": 0, "retry_timeout": timedelta(secon
 class ObjectClients:
     """The clients of one scheme, by bucket, made when they are first asked for."""
 
-    def __init__(self, make: Callable[[str], Any]) -> None:
+    def __init__(self, make: Callable[[str], Any], generations: bool) -> None:
+        """
+        Args:
+            make: a client for a bucket.
+            generations: whether the store numbers the versions of an object, whose number is its version then.
+        """
         self._make = make
+        self._generations = generations
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def of(self, bucket: str) -> Any:
+        if not _BUCKET.fullmatch(bucket):
+            raise ValueError(f"{bucket!r} is no name of a bucket")
         with self._lock:
             if bucket not in self._clients:
                 self._clients[bucket] = self._make(bucket)
@@ -62,20 +71,19 @@ class ObjectClients:
                     if sum(map(len, parts)) >= limit:
                         break
                 data = b"".join(parts)[:limit]
-        return Fetched(data, version_in(answer.meta))
+        return Fetched(data, self.version(answer.meta))
+
+    def version(self, meta: Any) -> str:
+        """The generation where the store has one, else the etag, else size and time."""
+        generation = meta.get("version") if self._generations else None
+        etag = (meta.get("e_tag") or "").strip('"')
+        return cast(str, generation or etag or f"{meta['size']}-{meta['last_modified'].timestamp()}")
 
 
 def split(url: str) -> tuple[str, str]:
     """Bucket and name in `scheme://bucket/name`."""
     bucket, _, name = url.split("://", 1)[1].partition("/")
     return bucket, name
-
-
-def version_in(meta: Any) -> str:
-    """The generation where the store has one (Google's), else the etag, else size and time."""
-    generation = meta.get("version") if str(meta.get("version") or "").isdigit() else None
-    etag = (meta.get("e_tag") or "").strip('"')
-    return cast(str, generation or etag or f"{meta['size']}-{meta['last_modified'].timestamp()}")
 
 
 @contextlib.contextmanager

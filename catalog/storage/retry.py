@@ -1,6 +1,6 @@
-"""Trying again what may pass: exponential backoff with full jitter, bounded by attempts and by a budget per process.
+"""Trying again what may pass: exponential backoff with full jitter, bounded by attempts and by a budget.
 
-The budget keeps a store that is down from being asked five times as often as one that is up: each success earns a
+A budget keeps a store that is down from being asked five times as often as one that is up: each success earns a
 fraction of a retry, and when the budget is spent a failure is final at once (the scheme of gRPC's retry throttling,
 proposal A6).
 """
@@ -67,31 +67,33 @@ class RetryPolicy:
 
 
 class Retrier:
-    """Runs operations under one policy and one budget, and counts the retries."""
+    """Runs operations under one policy, with a budget for each host or bucket, and counts the retries."""
 
     def __init__(
         self,
         policy: RetryPolicy | None = None,
-        budget: RetryBudget | None = None,
+        budget: Callable[[], RetryBudget] = RetryBudget,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.policy = policy or RetryPolicy()
-        self.budget = budget or RetryBudget()
+        self._new_budget = budget
+        self._budgets: dict[str, RetryBudget] = {}
         self.retries = 0
         self._sleep = sleep
 
-    def __call__(self, operation: Callable[[int], _Result]) -> _Result:
-        """The result of `operation`, which is told how many attempts failed before. Raises its last error."""
+    def __call__(self, operation: Callable[[int], _Result], url: str = "") -> _Result:
+        """The result of `operation` on `url`, which is told how many attempts failed before. Raises its last error."""
         failures = 0
+        budget = self._budgets.setdefault("/".join(url.split("/", 3)[:3]), self._new_budget())
         while True:
             try:
                 result = operation(failures)
             except (TransientError, TimeoutError) as error:
                 failures += 1
-                if failures >= self.policy.attempts or not self.budget.spend():
+                if failures >= self.policy.attempts or not budget.spend():
                     raise
                 self.retries += 1
                 self._sleep(self.policy.delay(failures, getattr(error, "retry_after", None)))
             else:
-                self.budget.succeeded()
+                budget.succeeded()
                 return result

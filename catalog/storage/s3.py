@@ -7,7 +7,6 @@ The endpoint, the region and the keys come from AWS's environment variables (`AW
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import importlib.util
 import io
 import os
@@ -17,7 +16,9 @@ from typing import Any, BinaryIO, cast
 
 from catalog.errors import ConflictError
 from catalog.storage.base import Fetched, Store
-from catalog.storage.object_client import NO_RETRIES, ObjectClients, client_options, os_errors, split, version_in
+from catalog.storage.locations import glob_matches
+from catalog.storage.object_client import NO_RETRIES, ObjectClients, client_options, os_errors, split
+from catalog.storage.retry import Retrier
 
 _READ_AHEAD = 4 << 20
 
@@ -42,8 +43,9 @@ def _client(bucket: str) -> Any:
 class S3Store(Store):
     """`s3://bucket/name`. An object's etag is its compare-and-swap token and its version."""
 
-    def __init__(self) -> None:
-        self._clients = ObjectClients(_client)
+    def __init__(self, retrier: Retrier | None = None) -> None:
+        self._clients = ObjectClients(_client, generations=False)
+        self._retrier = retrier or Retrier()
 
     def __reduce__(self) -> tuple[type[S3Store], tuple[()]]:
         return S3Store, ()
@@ -68,8 +70,13 @@ class S3Store(Store):
     def read_range(self, url: str, start: int, length: int) -> bytes:
         """`length` bytes from `start` on, which must be there."""
         client, name = self._at(url)
-        with os_errors(url):
-            return bytes(client.get_range(name, start=start, length=length))
+
+        def attempt(failures: int) -> bytes:
+            with os_errors(url):
+                return bytes(client.get_range(name, start=start, length=length))
+
+        # A file is read long after the door opened it.
+        return self._retrier(attempt, url)
 
     def create(self, url: str, data: bytes) -> None:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -125,7 +132,7 @@ class S3Store(Store):
         bucket, name = split(pattern)
         literal = name[: min(name.find(mark) for mark in "*?[" if mark in name)]
         names = self._names(pattern, literal.rpartition("/")[0] or None)
-        return sorted(f"s3://{bucket}/{found}" for found in names if fnmatch.fnmatchcase(found, name))
+        return sorted(f"s3://{bucket}/{found}" for found in names if glob_matches(found, name))
 
     def _meta(self, url: str) -> Any:
         client, name = self._at(url)
@@ -143,7 +150,7 @@ class S3Store(Store):
         return int(self._meta(url)["size"])
 
     def version_of(self, url: str) -> str:
-        return version_in({**self._meta(url), "version": None})
+        return self._clients.version(self._meta(url))
 
     def delete_tree(self, prefix: str) -> None:
         client, _ = self._at(prefix)

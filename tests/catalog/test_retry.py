@@ -57,7 +57,7 @@ def test_attempts_end_and_what_does_not_pass_is_tried_once() -> None:
 
 
 def test_a_store_that_is_down_is_not_asked_more_often_than_the_budget_allows() -> None:
-    retrier = Retrier(RetryPolicy(attempts=5), RetryBudget(most=10, earned=0.1), sleep=lambda _: None)
+    retrier = Retrier(RetryPolicy(attempts=5), lambda: RetryBudget(most=10, earned=0.1), sleep=lambda _: None)
     asked = 0
     for _ in range(100):
         operation = Failing(*(TransientError("down") for _ in range(9)))
@@ -89,10 +89,20 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     codes: list[int] = []
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "7")
+            self.send_header("ETag", '"one"')
+            self.send_header("Last-Modified", "Sat, 21 Nov 2026 10:00:00 GMT")
+            self.end_headers()
+
         def do_GET(self) -> None:
             code = codes.pop(0) if codes else 200
             body = b"picture" if code == 200 else b"<Error><Code>SlowDown</Code></Error>"
-            self.send_response(code)
+            ranged = code == 200 and "Range" in self.headers
+            self.send_response(206 if ranged else code)
+            if ranged:
+                self.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", '"one"')
             self.send_header("Last-Modified", "Sat, 21 Nov 2026 10:00:00 GMT")
@@ -124,6 +134,21 @@ def test_throttling_and_server_errors_of_a_store_are_tried_again(answers: list[i
     answers += [503] * 4
     with pytest.raises(TransientError, match=r"s3://bucket/photo\.jpg: .*503"):
         storage.fetch("s3://bucket/photo.jpg", 100)
+
+
+def test_a_file_that_is_being_read_survives_a_server_error(answers: list[int]) -> None:
+    with storage.open_read("s3://bucket/photo.jpg") as file:
+        answers += [503, 500]
+        assert file.read(7) == b"picture"
+    assert storage.retrier.retries == 2
+
+
+def test_a_host_that_is_down_does_not_spend_the_retries_of_another() -> None:
+    retrier = Retrier(RetryPolicy(attempts=5), lambda: RetryBudget(most=3), sleep=lambda _: None)
+    for _ in range(10):
+        with pytest.raises(TransientError):
+            retrier(Failing(*(TransientError("down") for _ in range(9))), "https://dead/a.jpg")
+    assert retrier(Failing(TransientError("once")), "gs://embeddings/store.json") == "done"
 
 
 @pytest.mark.parametrize(("code", "kind"), [(404, FileNotFoundError), (403, PermissionError), (400, OSError)])

@@ -65,6 +65,45 @@ def test_retry_reads_what_may_pass_again_and_nothing_that_lasts(
     assert (again["transient"], again["retry"], read) == (0, None, [])
 
 
+def test_retry_finds_everything_from_another_folder(
+    make_catalog: Callable[..., Catalog], tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = make_catalog(20)
+    monkeypatch.chdir(catalog.csv.parent)
+    catalog.csv.rename(tmp_path / "elsewhere.csv")
+    fetch = storage.fetch
+
+    def late(uri: str, limit: int) -> storage.Fetched:
+        if uri.endswith("/5.png"):
+            raise TimeoutError("late")
+        return fetch(uri, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "fetch", late)
+        flags = ("--catalog", "../elsewhere.csv", "--images-root", ".", "--allow-root", "pictures", "--output", "../e")
+        done = cli("embed", *flags, "--threads", 1, "--json")
+    assert done.json["rejects_by_reason"] == {"timeout": 1}
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    retry = cli("rejects", "--embeddings", "../e", "--retry", "--reason", "not_found", "--json").json["retry"]
+    assert (retry["embedded"], retry["reused"], retry["rejected"]) == (1, 19, 0)
+
+
+def test_secrets_in_flags_are_not_written_down_and_retry_says_so(
+    make_catalog: Callable[..., Catalog], tmp_path: Path, cli: Cli
+) -> None:
+    catalog = make_catalog(3)
+    template = "https://user:PASSWORD@127.0.0.1:9/{image}?sig=SECRET"
+    flags = ("--catalog", catalog.csv, "--image-template", template, "--output", tmp_path / "e", "--allow-http")
+    done = cli("embed", *flags, "--json")
+    assert done.json["rejected"] == 3
+    for path in (tmp_path / "e").rglob("*.json"):
+        assert "SECRET" not in path.read_text()
+        assert "PASSWORD" not in path.read_text()
+    for name in ("rejects", "embed"):
+        assert "SECRET" not in cli(name, *(("--embeddings", tmp_path / "e") if name == "rejects" else flags)).out
+
+
 def test_a_broken_image_is_read_again_when_it_was_replaced(flaky: Path, cli: Cli, tmp_path: Path) -> None:
     cli("rejects", "--embeddings", flaky, "--retry")
     pictures = tmp_path / "catalog" / "pictures"

@@ -10,7 +10,7 @@ import pytest
 
 from catalog.errors import UsageError
 from encoders.openvino_engine import OpenVinoEncoder
-from encoders.registry import load_encoder, with_precision
+from encoders.registry import load_encoder, precision_of, with_precision, without_precision
 from encoders.tf_function import TensorFlowEncoder
 
 
@@ -91,10 +91,26 @@ def test_lower_precision_is_another_encoder_on_either_engine(tiny_saved_model: P
 
 
 def test_a_precision_that_cannot_be_had_is_refused(tiny_saved_model: Path) -> None:
+    elsewhere = load_encoder(f"savedmodel:{tiny_saved_model}?precision=float16")  # As a launcher without a GPU does.
+    full = load_encoder(f"savedmodel:{tiny_saved_model}")
+    assert (elsewhere.info.dimension, elsewhere.info.input_size) == (full.info.dimension, full.info.input_size)
+    assert elsewhere.info.fingerprint != full.info.fingerprint
+    assert elsewhere.info.spec.endswith("?precision=float16")
     with pytest.raises(UsageError, match="--precision float16 needs a GPU"):
-        load_encoder(f"savedmodel:{tiny_saved_model}?precision=float16")
+        elsewhere.encode(random_images(1, 32))
     with pytest.raises(UsageError, match="precision=int4 is unknown; expected one of float32, bfloat16, float16"):
         load_encoder(f"savedmodel:{tiny_saved_model}?precision=int4")
     with pytest.raises(UsageError, match="--precision bfloat16 is for savedmodel: and tfhub: encoders"):
         with_precision("color-histogram", "bfloat16")
     assert with_precision("color-histogram", "float32") == "color-histogram"
+    with pytest.raises(UsageError, match="name two precisions"):
+        with_precision("savedmodel:/m?precision=float16", "bfloat16")
+    assert with_precision("savedmodel:/m?precision=bfloat16", "bfloat16") == "savedmodel:/m?precision=bfloat16"
+
+
+def test_a_spec_tells_its_precision() -> None:
+    assert precision_of("savedmodel:/m?size=224&precision=bfloat16") == "bfloat16"
+    assert precision_of("savedmodel:/m") == "float32"
+    assert without_precision("savedmodel:/m?precision=bfloat16&size=224") == "savedmodel:/m?size=224"
+    assert without_precision("savedmodel:/m?precision=bfloat16") == "savedmodel:/m"
+    assert without_precision("tfhub:https://h/m?x=1") == "tfhub:https://h/m?x=1"

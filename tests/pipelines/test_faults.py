@@ -29,7 +29,9 @@ from tests.pipelines.without_beam import embed_without_beam
 
 ROOT = "memory://shop"
 STORE = f"{ROOT}/embeddings"
-CONFIG = EmbedConfig(CatalogSource((f"{ROOT}/catalog.csv",)), STORE, "color-histogram", partitions=2, threads=1)
+CONFIG = EmbedConfig(
+    CatalogSource((f"{ROOT}/catalog.csv",)), STORE, "color-histogram", partitions=2, threads=1, may_lose=1.0
+)
 BROKEN = -1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog import storage
+from catalog.errors import CatalogIndexerError
 from catalog.partition_rows import Changes
 from catalog.snapshot import Snapshot, latest_snapshot
 from catalog.source import CatalogSource
@@ -228,6 +230,112 @@ def test_a_fold_gives_the_file_that_a_fresh_run_gives(make_catalog: MakeCatalog,
     embed(config_of(catalog, store, compact_at=0.0))
     embed(config_of(catalog, store.with_name("fresh")))
     assert newest(store).files == newest(store.with_name("fresh")).files
+
+
+@pytest.mark.parametrize("loss", ["a mount that is gone", "an export that was cut"])
+def test_a_run_that_would_lose_most_items_publishes_nothing_and_can_be_repeated(
+    make_catalog: MakeCatalog, store: Path, loss: str
+) -> None:
+    catalog = make_catalog(30)
+    embed(config_of(catalog, store))
+    before, rows, lines = files_below(store), stored_rows(store), catalog.lines
+    pictures = catalog.csv.parent / "pictures"
+    if loss == "a mount that is gone":
+        pictures.rename(pictures.with_name("elsewhere"))
+    else:
+        catalog.rewrite(lines[:10])
+    with pytest.raises(CatalogIndexerError, match=r"of 30 items only \d+ would be left .* give --may-lose 1"):
+        embed(config_of(catalog, store))
+    assert {name for name in files_below(store) if "snapshots/" in name} == {"snapshots/000001.json"}
+    assert before.items() <= files_below(store).items()
+    if loss == "a mount that is gone":
+        pictures.with_name("elsewhere").rename(pictures)
+        assert embed(config_of(catalog, store)).reused == 30
+        assert stored_rows(store) == rows
+    else:
+        summary = embed(config_of(catalog, store, may_lose=1.0))
+        assert (summary.reused, summary.removed, summary.snapshot) == (10, 20, 2)
+
+
+def test_a_fold_keeps_what_could_not_be_read_as_it_was(
+    make_catalog: MakeCatalog, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = make_catalog(40)
+    embed(config_of(catalog, store))
+    before = stored_rows(store)
+    for number in range(40):
+        draw_picture(700 + number).save(catalog.csv.parent / "pictures" / f"{number}.png")
+    lines = [line.replace("label", "mark") + ",new" for line in catalog.lines]
+    catalog.csv.write_text("\n".join(["item_id,image,product_id,price,label,more", *lines, ""]))
+    fetch = storage.fetch
+
+    def failing(uri: str, limit: int) -> storage.Fetched:
+        if uri.endswith(("/3.png", "/33.png")):
+            raise TimeoutError("late")
+        return fetch(uri, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "fetch", failing)
+        summary = embed(config_of(catalog, store, compact_at=0.0))
+    assert (summary.embedded, summary.reused, summary.stale) == (38, 2, 2)
+    after = stored_rows(store)
+    assert all(len(newest(store).files_of(partition)) <= 1 for partition in range(16))
+    for item_id in ("item-0003", "item-0033"):
+        kept, was = dict(after[item_id]), dict(before[item_id])
+        assert kept.pop("metadata") == {**was.pop("metadata"), "more": None}
+        assert kept == was
+    assert after["item-0004"]["metadata"]["label"] == "mark 4"
+    later = embed(config_of(catalog, store))
+    assert (later.embedded, later.stale) == (2, 0)
+    assert sorted(stored_rows(store)) == catalog.ids
+
+
+def test_a_location_with_a_query_is_read_whatever_the_column_says(
+    make_catalog: MakeCatalog, store: Path, reads: list[str], tmp_path: Path
+) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        storage.write(f"memory://queries/{name}.png?id={name}", picture_of(seed))
+    csv = tmp_path / "q.csv"
+    config = EmbedConfig(
+        CatalogSource((str(csv),), source_version_column="v"), str(store), "color-histogram", changes=Changes.COLUMN
+    )
+    csv.write_text("item_id,image,v\nx,memory://queries/a.png?id=a,1\n")
+    embed(config)
+    first = stored_rows(store)["x"]["content_hash"]
+    storage.write("memory://queries/a.png?id=b", picture_of(2))
+    csv.write_text("item_id,image,v\nx,memory://queries/a.png?id=b,1\n")
+    embed(config)
+    assert stored_rows(store)["x"]["content_hash"] != first
+
+
+def picture_of(seed: int) -> bytes:
+    sink = io.BytesIO()
+    draw_picture(seed).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def test_a_failing_partition_ends_the_job_without_waiting_for_the_others(
+    make_catalog: MakeCatalog, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import encode_partition
+
+    catalog = make_catalog(60)
+    begun: list[int] = []
+    write = encode_partition.PartitionEncoder._write
+
+    def failing(self: object, partition: int, *rest: object) -> object:
+        begun.append(partition)
+        if len(begun) == 1:
+            raise CatalogIndexerError("the disk is full")
+        return write(self, partition, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encode_partition.PartitionEncoder, "_write", failing)
+    with pytest.raises(CatalogIndexerError, match="the disk is full"):
+        embed(config_of(catalog, store))
+    assert len(begun) <= 3
+    monkeypatch.undo()
+    assert embed(config_of(catalog, store)).rows == 60
+    assert sorted(stored_rows(store)) == catalog.ids
 
 
 def test_another_encoder_starts_a_lineage_of_its_own_and_says_so(make_catalog: MakeCatalog, store: Path) -> None:
