@@ -163,8 +163,8 @@ class PartitionEncoder:
             changed = writer.rows or files != list(before)
             if changed and compaction.is_due(files, writer.rows, self._settings.compact_at):
                 folded = self._writer(Path(folder) / "folded.parquet")
-                fresh_rows = sorted(set(outcome.kept) - set(outcome.stale))
-                for table in tables.fold(fresh_rows, sorted(outcome.stale), writer.finish()):
+                as_said = sorted(set(outcome.kept) - set(outcome.stale))
+                for table in tables.fold(as_said, sorted(outcome.stale), writer.finish()):
                     folded.append(table)
                 files, writer = [], folded
             if writer.rows:
