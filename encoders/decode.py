@@ -47,6 +47,7 @@ _LARGE_PIXELS = 16_000_000
 _one_large_image_at_a_time = threading.Semaphore(1)
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # Of a broken EXIF block, say: no news here.
 Image.init()  # Registers every format; by default only the common ones are known by name.
 
 

@@ -60,6 +60,10 @@ class ObjectClients:
     def fetch(self, url: str, limit: int) -> Fetched:
         """One request: the first `limit` bytes and the version they are of."""
         bucket, name = split(url)
+        if "//" in name or name.endswith("/"):
+            raise ValueError(
+                f"{name!r} has an empty part between slashes, which the client of this store does not take"
+            )
         with os_errors(url):
             answer = self.of(bucket).get(name)
             if answer.meta["size"] <= limit:

@@ -252,11 +252,18 @@ def test_one_cell_that_is_no_location_is_one_reject(make_catalog: MakeCatalog, t
     os.mkfifo(catalog.csv.parent / "pipe.jpg")
     (catalog.csv.parent / "folder.jpg").mkdir()
     cells = ["https://[cdn/a.jpg", "github://x/a.jpg", "pipe.jpg", "folder.jpg", "nul\0.jpg", "x" * 5_000]
-    cells += ["webhdfs://host/a.jpg", "az://box/a.jpg", "s3://B U/a.jpg", "r2://box/a.jpg", "gs://B U/a.jpg"]
+    cells += [
+        "webhdfs://host/a.jpg",
+        "az://box/a.jpg",
+        "s3://B U/a.jpg",
+        "r2://box/a.jpg",
+        "gs://B U/a.jpg",
+        "s3://box//a.jpg",
+    ]
     catalog.rewrite([*catalog.lines, *(f"bad-{number},{cell},,," for number, cell in enumerate(cells))])
     summary = embed(config_of(catalog, tmp_path / "e"))
-    assert (summary.embedded, summary.rejected) == (4, 11)
-    assert summary.rejects_by_reason == {"scheme_not_allowed": 5, "unreadable": 6}
+    assert (summary.embedded, summary.rejected) == (4, 12)
+    assert summary.rejects_by_reason == {"scheme_not_allowed": 5, "unreadable": 7}
 
 
 def test_a_store_file_that_was_lost_does_not_let_two_divisions_meet(make_catalog: MakeCatalog, tmp_path: Path) -> None:
