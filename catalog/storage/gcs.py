@@ -68,7 +68,7 @@ class GcsStore(Store):
             return b""  # A range of an empty object.
 
     def fetch(self, url: str, limit: int) -> Fetched:
-        if "//" in _split(url)[1]:
+        if "" in _split(url)[1].split("/"):
             return super().fetch(url, limit)  # Names with an empty part are none to obstore.
         return self._readers.fetch(url, limit)
 

@@ -60,7 +60,7 @@ class ObjectClients:
     def fetch(self, url: str, limit: int) -> Fetched:
         """One request: the first `limit` bytes and the version they are of."""
         bucket, name = split(url)
-        if "//" in name or name.endswith("/"):
+        if "" in name.split("/"):
             raise ValueError(
                 f"{name!r} has an empty part between slashes, which the client of this store does not take"
             )
