@@ -81,7 +81,7 @@ def _read(path: str, size: tuple[int, int] | None) -> Any:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise CannotConvertError(f"{len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each")
     shape = model.input(0).partial_shape
-    if shape.rank.is_dynamic or len(shape) != 4 or str(model.input(0).element_type) != "<Type: 'float32'>":
+    if shape.rank.is_dynamic or len(shape) != 4 or model.input(0).element_type != openvino.Type.f32:
         raise CannotConvertError(f"the input is {model.input(0).element_type} {shape}, expected float32 [n, h, w, 3]")
     declared = [None if side.is_dynamic else side.get_length() for side in shape]
     height, width = size or (declared[1] or 224, declared[2] or 224)

@@ -208,9 +208,9 @@ class FinishRun(beam.DoFn):
     def _check_loss(self, snapshot: Snapshot) -> None:
         """Raises CatalogIndexerError, the run being forgotten, when more items would go than may: a mount that is
         missing or a wrong flag looks like a catalog whose images are gone."""
-        if self._work.base is None:
+        if self._finish.parent is None:
             return
-        before = read_snapshot(self._work.store, self._work.base).vectors
+        before = read_snapshot(self._work.store, self._finish.parent).vectors  # Also where a lineage starts.
         if snapshot.vectors >= before * (1 - self._finish.may_lose):
             return
         Run(self._work.store, self._work.run_id).forget()

@@ -257,6 +257,16 @@ def test_a_run_that_would_lose_most_items_publishes_nothing_and_can_be_repeated(
         assert (summary.reused, summary.removed, summary.snapshot) == (10, 20, 2)
 
 
+def test_a_new_lineage_does_not_begin_with_nothing(make_catalog: MakeCatalog, store: Path) -> None:
+    catalog = make_catalog(30)
+    embed(config_of(catalog, store))
+    pictures = catalog.csv.parent / "pictures"
+    pictures.rename(pictures.with_name("elsewhere"))
+    with pytest.raises(CatalogIndexerError, match=r"of 30 items only 0 would be left .*rejected: 30 not_found"):
+        embed(config_of(catalog, store, encoder="color-histogram:rgb"))
+    assert newest(store).sequence == 1
+
+
 def test_a_fold_keeps_what_could_not_be_read_as_it_was(
     make_catalog: MakeCatalog, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
