@@ -17,6 +17,7 @@ setup(
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
     # What a consumer of published artifacts needs, and nothing else; `cpu` or `gpu` adds FAISS.
     install_requires=[
+        "isal>=1.7,<2",  # CRC-32 at the speed of memory, for every page of vectors that is read
         "numpy>=1.26,<3",
         "pyarrow>=18,<26",
         "fsspec>=2024.10",
@@ -34,6 +35,7 @@ setup(
             "tf-keras>=2.20,<2.22",
             "openvino>=2026.0,<2027",
             "pillow>=12,<14",
+            "matplotlib>=3.9,<4",  # the recall curve of a version
             "threadpoolctl>=3.5,<4",
         ],
         # Both distributions install the package `faiss`: never in one environment.

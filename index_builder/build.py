@@ -21,9 +21,9 @@ from index_builder.evaluate import Evaluation, evaluate
 from index_builder.faiss_import import faiss
 from index_builder.ground_truth import Neighbours
 from index_builder.index_file import write_flat_index, write_ivf_index
+from index_builder.index_plan import IndexPlan
 from index_builder.items import write_items
 from index_builder.measures import faiss_metric, prepare
-from index_builder.plan import IndexPlan
 from index_builder.sample import VectorSample
 from index_builder.searcher import Searcher
 from index_builder.snapshot_vectors import (
@@ -70,7 +70,7 @@ class VersionJob:
 
 def version_id(snapshot: Snapshot, plan: IndexPlan, keep_vectors: bool) -> str:
     """Names a version by all that decides its bytes, so that the same build is the same version."""
-    parts = [snapshot.to_json(), plan.to_json(), keep_vectors, BUILDER_VERSION, faiss().__version__]
+    parts = [snapshot.to_json(), plan.identity(), keep_vectors, BUILDER_VERSION, faiss().__version__]
     return f"{snapshot.sequence:06d}-{canonical_json.digest(parts)[:10]}"
 
 

@@ -14,7 +14,7 @@ from catalog.errors import ConflictError
 from catalog.snapshot import FileEntry
 from index_builder.codebook import Codes
 from index_builder.faiss_import import faiss
-from index_builder.plan import IndexPlan
+from index_builder.index_plan import IndexPlan
 
 
 def codebook_url(root: str, codebook: str) -> str:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from catalog import canonical_json
 from index_builder.faiss_import import faiss
-from index_builder.plan import IndexPlan
+from index_builder.index_plan import IndexPlan
 from index_builder.rotation import balanced_rotation
 
 # Lloyd's iterations gain little after ten, and time is linear in them.
@@ -24,7 +24,7 @@ _BLAS_THREADS = 2
 def codebook_id(plan: IndexPlan, fingerprint: str, sample: np.ndarray) -> str:
     """Names a codebook by all that goes into its training: the plan, the encoder, the sampled vectors, the library."""
     sampled = hashlib.sha256(np.ascontiguousarray(sample).tobytes()).hexdigest()
-    return canonical_json.digest([plan.to_json(), fingerprint, sampled, faiss().__version__])[:16]
+    return canonical_json.digest([plan.codebook_identity(), fingerprint, sampled, faiss().__version__])[:16]
 
 
 def train_codebook(vectors: np.ndarray, plan: IndexPlan) -> bytes:

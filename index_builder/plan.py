@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+
+from index_builder.index_plan import IndexPlan
 
 # Below, product quantizers have too few vectors to learn from, and a scan of all vectors takes a millisecond anyway.
 FLAT_BELOW = 2_000
@@ -16,38 +16,6 @@ _TRAINING_FOR_PQ = 65_536
 _DIMENSIONS_PER_CODE_BYTE = 4
 # Code bytes by catalog size: while the whole index is small, recall is worth more than bytes.
 _CODE_BYTES = ((1_000_000, 128), (100_000_000, 64), (math.inf, 32))
-
-
-@dataclass(frozen=True)
-class IndexPlan:
-    """What to build. Everything that decides the bytes of an index, besides its vectors.
-
-    Attributes:
-        family: `flat` or `ivf_pq`.
-        factory: the same as a FAISS factory string.
-        metric: one of `catalog.encoder_info.METRICS`.
-        dimension: of the vectors.
-        lists: inverted lists (`ivf_pq`).
-        rotated: dimensions after the rotation (`ivf_pq`).
-        code_bytes: sub-quantizers of 8 bits (`ivf_pq`).
-        training_rows: vectors that the sample aims at.
-        seed: of the sample and of every k-means.
-        why: one sentence for people.
-    """
-
-    family: str
-    factory: str
-    metric: str
-    dimension: int
-    lists: int = 0
-    rotated: int = 0
-    code_bytes: int = 0
-    training_rows: int = 0
-    seed: int = 1
-    why: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def plan_index(vectors: int, dimension: int, metric: str) -> IndexPlan:
@@ -67,9 +35,12 @@ def plan_index(vectors: int, dimension: int, metric: str) -> IndexPlan:
         factory=f"OPQ{code_bytes}_{rotated},IVF{lists},PQ{code_bytes}",
         metric=metric,
         dimension=dimension,
-        lists=lists,
+        rotation="opq",
         rotated=rotated,
+        lists=lists,
+        code="pq8",
         code_bytes=code_bytes,
+        subquantizers=code_bytes,
         training_rows=min(vectors, max(_TRAINING_PER_LIST * lists, _TRAINING_FOR_PQ)),
         why=(
             f"{vectors:,} vectors of {dimension} dimensions: {lists} lists, {code_bytes} bytes a code "

@@ -13,19 +13,14 @@ from index_builder.code_files import read_codes, write_codes
 from index_builder.codebook import encode_vectors, train_codebook
 from index_builder.index_file import write_flat_index, write_ivf_index
 from index_builder.measures import prepare
-from index_builder.plan import IndexPlan
 from tests.conftest import REPOSITORY
-from tests.index_builder.vectors import clustered
-
-
-def plan_of(metric: str) -> IndexPlan:
-    return IndexPlan("ivf_pq", "OPQ4_16,IVF16,PQ4", metric, 24, lists=16, rotated=16, code_bytes=4, training_rows=3_000)
+from tests.index_builder.vectors import clustered, small_plan
 
 
 @pytest.fixture(scope="module", params=["cosine", "dot", "l2"])
 def trained(request: pytest.FixtureRequest) -> tuple[bytes, np.ndarray]:
     vectors = prepare(clustered(3_000, 24), request.param)
-    return train_codebook(vectors, plan_of(request.param)), vectors
+    return train_codebook(vectors, small_plan(request.param)), vectors
 
 
 def opened(codebook: bytes) -> faiss.Index:
@@ -86,9 +81,8 @@ _TRAIN = """
 import hashlib
 from index_builder.codebook import train_codebook
 from index_builder.measures import prepare
-from tests.index_builder.test_index_file import plan_of
-from tests.index_builder.vectors import clustered
-print(hashlib.sha256(train_codebook(prepare(clustered(3_000, 24), "cosine"), plan_of("cosine"))).hexdigest())
+from tests.index_builder.vectors import clustered, small_plan
+print(hashlib.sha256(train_codebook(prepare(clustered(3_000, 24), "cosine"), small_plan("cosine"))).hexdigest())
 """
 
 

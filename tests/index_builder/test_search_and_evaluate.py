@@ -11,11 +11,10 @@ from index_builder.evaluate import drop_self, evaluate, recall_at
 from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
 from index_builder.index_file import write_flat_index, write_ivf_index
 from index_builder.measures import faiss_metric, prepare, score_and_distance
-from index_builder.plan import IndexPlan
 from index_builder.sample import VectorSample
 from index_builder.searcher import OperatingPoint, Searcher
 from index_builder.vector_file import open_vectors, write_vectors
-from tests.index_builder.vectors import clustered, exact_rows
+from tests.index_builder.vectors import clustered, exact_rows, small_plan
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2", "l1"])
@@ -40,7 +39,7 @@ def test_a_flat_index_returns_the_exact_neighbours(metric: str, tmp_path: Path) 
 def ivf(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, np.ndarray, Searcher]:
     metric = request.param
     vectors = prepare(clustered(3_000, 24), metric)
-    plan = IndexPlan("ivf_pq", "OPQ4_16,IVF16,PQ4", metric, 24, lists=16, rotated=16, code_bytes=4, training_rows=3_000)
+    plan = small_plan(metric)
     codebook = faiss.deserialize_index(np.frombuffer(train_codebook(vectors, plan), np.uint8))
     write_ivf_index(tmp_path / "i", codebook, [(encode_vectors(codebook, vectors), np.arange(3_000))])
     write_vectors(tmp_path / "v.npy", [vectors[:1_000], vectors[1_000:]], 3_000, 24, "float32")

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from index_builder.index_plan import IndexPlan
+
+
+def small_plan(metric: str) -> IndexPlan:
+    """An IVF-PQ index of 24 dimensions that trains in a moment."""
+    return IndexPlan(
+        family="ivf_pq",
+        factory="OPQ4_16,IVF16,PQ4",
+        metric=metric,
+        dimension=24,
+        rotation="opq",
+        rotated=16,
+        lists=16,
+        code="pq8",
+        code_bytes=4,
+        subquantizers=4,
+        training_rows=3_000,
+    )
+
 
 def clustered(count: int, dimension: int, seed: int = 0, clusters: int = 40) -> np.ndarray:
     """float32 [count, dimension] around `clusters` centres."""
