@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -140,7 +141,7 @@ def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         IntegrityError: the file is missing or is not what was written; every page that is read is checked.
     """
-    with _opened(url) as file:
+    with opened(url) as (file, _):
         present = file.schema_arrow.names
         wanted = present if columns is None else [name for name in columns if name in present]
         return file.read(columns=wanted)
@@ -148,22 +149,28 @@ def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 def file_schema(url: str) -> pa.Schema:
     """The Arrow schema of an embedding file, from its footer. Raises IntegrityError."""
-    with _opened(url) as file:
+    with opened(url) as (file, _):
         return file.schema_arrow
 
 
 @contextlib.contextmanager
-def _opened(url: str) -> Iterator[pq.ParquetFile]:
+def opened(url: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
+    """An embedding file, as Arrow sees it and as bytes. What Arrow finds wrong with it becomes IntegrityError."""
     try:
         with storage.open_read(url) as handle:
             file = pq.ParquetFile(handle, page_checksum_verification=True)
             version = (file.schema_arrow.metadata or {}).get(b"catalog_indexer.schema_version")
             if version != str(SCHEMA_VERSION).encode():
                 raise UsageError(f"{url} has schema version {version!r}; this version reads {SCHEMA_VERSION}")
-            yield file
+            yield file, handle
     except FileNotFoundError:
         raise IntegrityError(f"{url} is missing; restore it, or embed into a new store") from None
     except (storage.TransientError, TimeoutError, PermissionError):
         raise  # The store's trouble, not the file's.
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise IntegrityError(f"{url} is damaged: {error}; restore it, or embed into a new store") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+        raise damaged(url, error) from None
+
+
+def damaged(url: str, why: object) -> IntegrityError:
+    """An embedding file is not what was written."""
+    return IntegrityError(f"{url} is damaged: {why}; restore it, or embed into a new store")

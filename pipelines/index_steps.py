@@ -11,9 +11,9 @@ import apache_beam as beam
 import numpy as np
 
 from catalog import storage
-from catalog.embedding_file import read_file, vectors_of
 from catalog.manifest import manifest_url
 from catalog.snapshot import read_snapshot
+from catalog.vector_column import read_vectors
 from index_builder.build import VersionJob, build_version
 from index_builder.code_files import codebook_url, codes_url, read_codebook, write_codebook, write_codes
 from index_builder.codebook import codebook_id, encode_vectors, train_codebook
@@ -119,8 +119,7 @@ class EncodeCodes(SnapshotDoFn):
             self._codebook = read_codebook(job.root, trained.codebook)
         neighbours = []
         for entry, numbers in rows_of_files(job.store, self._snapshot, partition, int(self._offsets[partition])):
-            stored = vectors_of(read_file(storage.join(job.store, entry.path), ["embedding"])["embedding"], dimension)
-            vectors = prepare(stored, job.plan.metric)
+            vectors = prepare(read_vectors(storage.join(job.store, entry.path), dimension), job.plan.metric)
             if trained.codebook:
                 url = codes_url(job.root, trained.codebook, entry)
                 if not storage.exists(url):
