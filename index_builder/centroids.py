@@ -181,7 +181,9 @@ def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     return np.where(length > 1e-12, vectors / np.maximum(length, 1e-12), otherwise)
 
 
-def k_means(vectors: np.ndarray, count: int, inner_product: bool, seed: int, iterations: int = ITERATIONS) -> np.ndarray:
+def k_means(
+    vectors: np.ndarray, count: int, inner_product: bool, seed: int, iterations: int = ITERATIONS
+) -> np.ndarray:
     """FAISS's k-means, on a GPU where it sees one.
 
     Args:
@@ -201,7 +203,9 @@ def k_means(vectors: np.ndarray, count: int, inner_product: bool, seed: int, ite
     settings.spherical = inner_product
     settings.min_points_per_centroid = 1  # The plan has decided that there are enough: no warnings.
     clustering = library.Clustering(dimension, count, settings)
-    clustering.train(vectors, _searched_on_gpu(library.IndexFlatIP if inner_product else library.IndexFlatL2, dimension))
+    clustering.train(
+        vectors, _searched_on_gpu(library.IndexFlatIP if inner_product else library.IndexFlatL2, dimension)
+    )
     return library.vector_to_array(clustering.centroids).reshape(count, dimension).copy()
 
 

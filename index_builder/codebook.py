@@ -41,7 +41,7 @@ class Codebook:
     def of(cls, index: Any, cells: np.ndarray, starts: np.ndarray) -> Codebook:
         """From what `codebook.faiss`, `cells.npy` and `starts.npy` hold."""
         library = faiss()
-        inner = library.extract_index_ivf(index)
+        inner = library.downcast_index(library.extract_index_ivf(index))
         rotation = None
         if isinstance(pre := library.downcast_index(index), library.IndexPreTransform):
             chain = library.downcast_VectorTransform(pre.chain.at(0))
