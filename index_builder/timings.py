@@ -18,8 +18,8 @@ from index_builder.searcher import OperatingPoint, Searcher
 
 NEIGHBOURS = 10
 # For a point at most, and for all of them.
-_SECONDS_A_POINT = 0.3
-_SECONDS = 4.0
+_SECONDS_A_POINT = 0.25
+_SECONDS = 3.0
 # Below, a 99th percentile is the slowest query.
 _LEAST_QUERIES = 10
 

@@ -108,6 +108,11 @@ def test_a_slice_that_an_index_cannot_find_is_seen(small: SmallIndex) -> None:
     assert result.slices[0].interval[1] < result.slices[1].interval[0]
 
 
+@pytest.fixture
+def cosine(tmp_path: Path) -> SmallIndex:
+    return small_index(tmp_path, "cosine", step=60)
+
+
 def write(small: SmallIndex, folder: Path, **options: object) -> Evaluation:
     folder.mkdir()
     return write_evaluation(
@@ -123,9 +128,9 @@ def write(small: SmallIndex, folder: Path, **options: object) -> Evaluation:
     )
 
 
-def test_the_files_say_what_was_measured_and_no_clock_is_in_the_evaluation(small: SmallIndex, tmp_path: Path) -> None:
-    first = write(small, tmp_path / "one", recall_target=0.8)
-    write(small, tmp_path / "two", recall_target=0.8, latency_target_ms=1e-9)
+def test_the_files_say_what_was_measured_and_no_clock_is_in_the_evaluation(cosine: SmallIndex, tmp_path: Path) -> None:
+    first = write(cosine, tmp_path / "one", recall_target=0.8)
+    write(cosine, tmp_path / "two", recall_target=0.8, latency_target_ms=1e-9)
     for name in ("evaluation.json", "golden.npz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert (tmp_path / "one" / "evaluation.json").read_bytes() == canonical_json.dump(first.to_json())
@@ -135,17 +140,17 @@ def test_the_files_say_what_was_measured_and_no_clock_is_in_the_evaluation(small
     ]
     golden = read_golden(tmp_path / "one" / "golden.npz")
     assert golden.point == first.default
-    assert check_golden(small.searcher(True), golden) == []
+    assert check_golden(cosine.searcher(True), golden) == []
 
 
-def test_a_latency_target_chooses_among_the_points_that_are_fast_enough(small: SmallIndex, tmp_path: Path) -> None:
-    free = write(small, tmp_path / "free")
-    served = write(small, tmp_path / "slow", latency_target_ms=1e-9)
+def test_a_latency_target_chooses_among_the_points_that_are_fast_enough(cosine: SmallIndex, tmp_path: Path) -> None:
+    free = write(cosine, tmp_path / "free")
+    served = write(cosine, tmp_path / "slow", latency_target_ms=1e-9)
     timings = json.loads((tmp_path / "slow" / "timings.json").read_text())
     assert (timings["latency_target_ms"], timings["latency_met"]) == (1e-9, False)
     fastest = min(timings["points"], key=lambda each: each["p99_ms"])
     assert timings["default"] == served.default.to_json()
     assert served.default.to_json() == {name: fastest[name] for name in ("nprobe", "rerank", "ef_search")}
-    unlimited = write(small, tmp_path / "fast", latency_target_ms=1e9)
+    unlimited = write(cosine, tmp_path / "fast", latency_target_ms=1e9)
     assert unlimited.default == free.default
     assert json.loads((tmp_path / "fast" / "timings.json").read_text())["latency_met"] is True
