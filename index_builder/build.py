@@ -14,18 +14,21 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import canonical_json, storage
+from catalog.errors import ConflictError
 from catalog.manifest import Manifest, ManifestFile, sha256_of, version_folder
 from catalog.snapshot import Snapshot
 from index_builder.code_files import codes_url, read_codebook, read_codes
-from index_builder.evaluate import Evaluation, evaluate
+from index_builder.evaluate import Evaluation
+from index_builder.evaluation_files import TIMED_FILES, write_evaluation
 from index_builder.faiss_import import faiss
 from index_builder.ground_truth import Neighbours
 from index_builder.index_file import write_flat_index, write_ivf_index
 from index_builder.index_plan import IndexPlan
-from index_builder.items import write_items
+from index_builder.items import Items, write_items
 from index_builder.measures import faiss_metric, prepare
 from index_builder.sample import VectorSample
 from index_builder.searcher import Searcher
+from index_builder.slices import columns_of
 from index_builder.snapshot_vectors import (
     ITEM_COLUMNS,
     metadata_type,
@@ -37,8 +40,7 @@ from index_builder.snapshot_vectors import (
 from index_builder.vector_file import open_vectors, write_vectors
 
 # Part of a version's id: raised when the same snapshot and plan would give other bytes.
-BUILDER_VERSION = 1
-RERANK_FACTOR = 4
+BUILDER_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,17 @@ def _vectors(job: VersionJob, snapshot: Snapshot) -> Iterator[np.ndarray]:
 def _evaluate(job: VersionJob, queries: VectorSample, truth: Neighbours, folder: Path) -> Evaluation:
     vectors = open_vectors(folder / "vectors.npy") if (folder / "vectors.npy").exists() else None
     searcher = Searcher(folder / "index.faiss", vectors, job.plan.metric)
-    rerank = RERANK_FACTOR if vectors is not None else 0
-    evaluation = evaluate(searcher, queries, truth, job.plan.lists, rerank)
-    (folder / "evaluation.json").write_bytes(canonical_json.dump(evaluation.to_json()))
-    return evaluation
+    return write_evaluation(
+        folder,
+        searcher,
+        queries,
+        truth,
+        job.plan,
+        vectors=searcher.rows,
+        reranks=vectors is not None,
+        title=f"{job.name} {job.version}: {job.plan.factory}, {job.plan.metric}, {len(queries.rows):,} queries",
+        slices=columns_of(Items(folder / "items.arrow"), queries.rows),
+    )
 
 
 _ROLES = {
@@ -174,10 +183,21 @@ _ROLES = {
     "items.arrow": "items",
     "vectors.npy": "vectors",
     "evaluation.json": "evaluation",
+    "timings.json": "timings",
+    "recall.svg": "plot",
+    "golden.npz": "golden",
 }
 
 
 def _store(job: VersionJob, path: Path) -> ManifestFile:
-    storage.put_file(path, storage.join(version_folder(job.root, job.version), path.name))
+    url = storage.join(version_folder(job.root, job.version), path.name)
+    if path.name in TIMED_FILES:
+        # Two builders of one version measure other times: the first one's count, so that both manifests are true.
+        try:
+            storage.create(url, path.read_bytes())
+        except ConflictError:
+            path.write_bytes(storage.read_bytes(url))
+    else:
+        storage.put_file(path, url)
     digest, size = sha256_of(str(path))
     return ManifestFile(path.name, _ROLES[path.name], size, digest)

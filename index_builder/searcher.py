@@ -19,10 +19,13 @@ class OperatingPoint:
     Attributes:
         nprobe: inverted lists visited; 0 for a Flat index.
         rerank: candidates for each neighbour asked for, put in order by their stored vectors; 0 for none.
+        ef_search: nodes of the graph over the centroids that are held open while lists are chosen; 0 where there is no
+            graph, or for FAISS's own number.
     """
 
     nprobe: int
     rerank: int
+    ef_search: int = 0
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)
