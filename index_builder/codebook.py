@@ -124,7 +124,7 @@ def _empty_ivf(plan: IndexPlan, tree: CentroidTree) -> Any:
     if plan.hnsw_links:
         quantizer = library.IndexHNSWFlat(dimension, plan.hnsw_links, metric)
         quantizer.hnsw.efConstruction = _HNSW_CONSTRUCTION
-        with _one_faiss_thread():  # The order in which nodes are linked decides the graph.
+        with _OneFaissThread():  # The order in which nodes are linked decides the graph.
             quantizer.add(tree.centroids)
     else:
         quantizer = library.IndexFlat(dimension, metric)
@@ -147,7 +147,7 @@ def _empty_ivf(plan: IndexPlan, tree: CentroidTree) -> Any:
     return inner
 
 
-class _one_faiss_thread:
+class _OneFaissThread:
     def __enter__(self) -> None:
         self._before = faiss().omp_get_max_threads()
         faiss().omp_set_num_threads(1)
@@ -163,7 +163,7 @@ def _train_code(inner: Any, part: np.ndarray, tree: CentroidTree, plan: IndexPla
     residuals = part - tree.centroids[lists] if inner.by_residual else part
     if plan.code not in ("pq8", "pq4"):
         residuals = np.ascontiguousarray(residuals, np.float32)
-        with _one_faiss_thread():
+        with _OneFaissThread():
             inner.train_encoder(len(residuals), library.swig_ptr(residuals), library.swig_ptr(lists))
         return
     size = plan.rotated // plan.subquantizers

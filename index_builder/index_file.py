@@ -1,8 +1,8 @@
 """The index file, written front to back: a plain FAISS file, without the index ever being in memory.
 
 FAISS stores a list after the other (faiss/impl/index_write.cpp). In `ilar`, each is its codes and then its 64-bit row
-numbers, after the sizes of all; in `ilbl`, FastScan's, each is its row numbers and then its codes, packed in blocks of 32.
-Everything before comes from the trained, empty index itself.
+numbers, after the sizes of all; in `ilbl`, FastScan's, each is its row numbers and then its codes, packed in blocks of
+32. Everything before comes from the trained, empty index itself.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class _PlainLists:
     def write(self, sizes: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> None:
         start = 0
         for size in sizes.tolist():
-            self._file.write(memoryview(codes[start : start + size]))
-            self._file.write(memoryview(numbers[start : start + size]))
+            self._file.write(codes[start : start + size].data)
+            self._file.write(numbers[start : start + size].data)
             start += size
 
 
@@ -154,7 +154,7 @@ def write_flat_index(path: Path, blocks: Iterable[np.ndarray], rows: int, dimens
         # What follows the header is a vector of floats; that of an empty index is its length, 0.
         file.write(data[:-8] + struct.pack("<Q", rows * dimension))
         for block in blocks:
-            file.write(memoryview(np.ascontiguousarray(block, np.float32)))
+            file.write(np.ascontiguousarray(block, np.float32).data)
 
 
 def write_whole_index(path: Path, blocks: Iterable[np.ndarray], sample: np.ndarray, factory: str, metric: Any) -> None:

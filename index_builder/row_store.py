@@ -40,7 +40,7 @@ class RowStore:
             self._memory[start : start + len(block)] = block
             return
         self._file.seek(start * self._width)
-        data = memoryview(np.ascontiguousarray(block, np.float32)).cast("B")
+        data = np.ascontiguousarray(block, np.float32).data.cast("B")
         while data:
             data = data[self._file.write(data) :]
 
@@ -50,7 +50,7 @@ class RowStore:
             return self._memory[start:stop]
         block = np.empty((stop - start, self.dimension), np.float32)
         self._file.seek(start * self._width)
-        data = memoryview(block).cast("B")
+        data = block.data.cast("B")
         while data:
             data = data[self._file.readinto(data) :]  # type: ignore[attr-defined]
         return block

@@ -37,9 +37,13 @@ def write_run(url: str, lists: int, parts: Iterable[tuple[Codes, np.ndarray]]) -
         mine = row_numbers[part.rows]
         live = mine >= 0
         if live.all():
-            owners.append(part.lists), numbers.append(mine), codes.append(part.codes)
+            owners.append(part.lists)
+            numbers.append(mine)
+            codes.append(part.codes)
         else:
-            owners.append(part.lists[live]), numbers.append(mine[live]), codes.append(part.codes[live])
+            owners.append(part.lists[live])
+            numbers.append(mine[live])
+            codes.append(part.codes[live])
     all_owners, all_numbers = np.concatenate(owners), np.concatenate(numbers)
     order = np.lexsort((all_numbers, all_owners))
     starts = np.concatenate([[0], np.cumsum(np.bincount(all_owners, minlength=lists))])
@@ -48,8 +52,8 @@ def write_run(url: str, lists: int, parts: Iterable[tuple[Codes, np.ndarray]]) -
         path = Path(file.name)
         file.write(_HEADER.pack(_MAGIC, lists, len(order), width))
         file.write(starts.astype("<i8").tobytes())
-        file.write(memoryview(np.concatenate(codes)[order] if codes else np.empty(0, np.uint8)))
-        file.write(memoryview(all_numbers[order].astype("<i8", copy=False)))
+        file.write(np.concatenate(codes)[order].data if codes else b"")
+        file.write(all_numbers[order].astype("<i8", copy=False).data)
     try:
         storage.put_file(path, url)
     finally:

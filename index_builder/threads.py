@@ -28,7 +28,7 @@ def cores() -> int:
 
 
 class _SingleThreadedMath:
-    """Holds every BLAS of the process at one thread while anybody is inside; a limit is the process's, not a thread's."""
+    """Holds every BLAS of the process at one thread while anybody is inside; its limit is not a thread's own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
