@@ -75,8 +75,9 @@ class ArrayFile:
         Raises:
             UsageError: a row has another dimension, or the file ends before its last row.
         """
-        if self.dimension is None or self.rows == 0:
+        if self.rows == 0:
             return
+        assert self.dimension is not None
         step = rows_at_once(self.dimension)
         if self.fortran:
             with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as folder:

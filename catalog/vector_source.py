@@ -127,6 +127,7 @@ def open_vector_source(source: VectorInput) -> VectorSource:
         for url in urls
     )
     dimension = _common_dimension(files)
+    files = tuple(replace(file, dimension=dimension) for file in files)  # Also of a file without a single vector.
     if source.ids is None:
         _check_ids_of_all(files)
     found = VectorSource(files, _open_ids(source.ids), dimension, _common_metadata(files))

@@ -64,7 +64,8 @@ class TableFile:
         carried = [field for field in metadata if field.name in self.metadata.names]
         named = [item_id, self.product_id, *(field.name for field in carried)]
         columns = [self.vector, *(name for name in named if name is not None)]
-        dimension, first = self.dimension or 1, 0
+        dimension, first = self.dimension, 0
+        assert dimension is not None
         for batch in _batches(self.url, columns, rows_at_once(dimension)):
             vectors, missing = _vectors(batch.column(self.vector), dimension, self.url, first)
             yield VectorBlock(

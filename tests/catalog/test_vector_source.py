@@ -134,6 +134,18 @@ def test_files_of_tables_bring_their_ids_and_one_metadata_type(tmp_path: Path) -
     assert one != other  # Their order gives rows their numbers.
 
 
+def test_a_file_without_a_single_vector_goes_with_the_others(tmp_path: Path) -> None:
+    a = table(tmp_path / "a.parquet", 0, 2, id=["a", "b"])
+    pq.write_table(
+        pa.table({"id": ["c"], "embedding": pa.array([None], pa.list_(pa.float32()))}), tmp_path / "b.parquet"
+    )
+    source = open_vector_source(VectorInput((str(tmp_path / "b.parquet"), a)))
+    assert [(block.vectors.shape, block.missing is None) for _, block in source.blocks()] == [
+        ((1, 4), False),
+        ((2, 4), True),
+    ]
+
+
 def test_inputs_that_do_not_go_together_are_one_sentence(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VECTORS)
     np.save(tmp_path / "wide.npy", np.zeros((3, 5)))
