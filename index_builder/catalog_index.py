@@ -38,7 +38,7 @@ class Match:
     product_id: str | None
     score: float
     distance: float
-    image_uri: str
+    image_uri: str | None
     metadata: dict[str, Any]
 
 
