@@ -1,4 +1,4 @@
-"""Encoding: a stretch of partitions to the codes of its files, and in the same read to the queries' exact neighbours."""
+"""Encoding: a stretch of partitions to the codes of its files, and, in the same read, to exact neighbours."""
 
 from __future__ import annotations
 
