@@ -135,19 +135,36 @@ def levels_are_regular(levels: bytes, values: int, begun: int, length: int) -> b
         length: values in a list.
     """
     try:
-        repetition, at = _section(levels, 0, values)
-        definition, at = _section(levels, at, values)
+        repetition, at = _section(levels, 0)
+        definition, at = _section(levels, at)
+        if at != len(levels) or not (_runs(definition, values) == 1).all():
+            return False
+        if begun == 0 and values % length == 0 and _repeats_one_list(repetition, values // length, length):
+            return True
+        inside = np.arange(begun, begun + values) % length != 0
+        return bool((_runs(repetition, values) == inside).all())
     except (IndexError, ValueError, struct.error):
         return False
-    inside = np.arange(begun, begun + values) % length != 0
-    return at == len(levels) and bool((definition == 1).all()) and bool((repetition == inside).all())
 
 
-def _section(levels: bytes, at: int, values: int) -> tuple[np.ndarray, int]:
-    """uint8 [values]: one kind of levels, and where they end."""
+def _section(levels: bytes, at: int) -> tuple[bytes, int]:
+    """One kind of levels, and where they end."""
     (size,) = struct.unpack_from("<I", levels, at)
     at += 4
-    return _runs(levels[at : at + size], values), at + size
+    return levels[at : at + size], at + size
+
+
+def _repeats_one_list(data: bytes, lists: int, length: int) -> bool:
+    """Whether repetition levels are those of one list, again and again: what decodes to exactly one list decodes to as
+    many lists as it is repeated. True for most pages of lists whose length is a multiple of eight."""
+    size = len(data) // lists
+    if length % 8 or data != data[:size] * lists:
+        return False
+    try:
+        one = _runs(data[:size], length)
+    except (IndexError, ValueError):
+        return False  # A list does not end where a run does.
+    return bool(one[0] == 0) and bool((one[1:] == 1).all())
 
 
 _BITS = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]

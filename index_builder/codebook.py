@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from index_builder.index_plan import IndexPlan
 from index_builder.measures import faiss_metric, prepare
 from index_builder.rotation import balanced_rotation, principal_rotation, random_rotation
 from index_builder.row_store import RowStore
-from index_builder.threads import in_threads
+from index_builder.threads import in_threads, single_threaded_math
 
 # FAISS takes 256 vectors for each of the 256 centroids of a sub-quantizer; more change nothing.
 _CODE_TRAINING_ROWS = 65_536
@@ -79,6 +80,11 @@ def train_codebook(sample: RowStore, plan: IndexPlan, scratch: Path | None = Non
         plan: of a family with inverted lists.
         scratch: a folder for rotated and grouped copies of the sample; None keeps them in memory.
     """
+    with single_threaded_math:
+        return _train(sample, plan, scratch)
+
+
+def _train(sample: RowStore, plan: IndexPlan, scratch: Path | None) -> Codebook:
     rotation = _rotation(sample, plan)
     rotated = sample if rotation is None else _rotated(sample, rotation, scratch)
     tree = train_centroids(rotated, plan.lists, plan.metric != "l2", plan.seed, scratch)
@@ -188,27 +194,36 @@ class Codes:
     codes: np.ndarray
 
 
+def encode_block(codebook: Codebook, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lists int64 [n] and codes uint8 [n, code bytes] of float32 [n, d] prepared vectors, by the calling thread."""
+    library, inner = faiss(), codebook.inner
+    rotated = np.ascontiguousarray(codebook.rotate(vectors), np.float32)
+    lists = codebook.tree.assign(rotated)
+    codes = np.zeros((len(vectors), inner.code_size), np.uint8)
+    inner.encode_vectors(len(vectors), *(library.swig_ptr(each) for each in (rotated, lists, codes)), False)
+    return lists, codes
+
+
+def pieces_of(rows: int) -> list[slice]:
+    """The rows of one file, in the pieces that threads take. What a file becomes must not depend on other files."""
+    return [slice(start, min(start + _ENCODED_AT_ONCE, rows)) for start in range(0, rows, _ENCODED_AT_ONCE)]
+
+
+def join_codes(codebook: Codebook, encoded: Sequence[tuple[np.ndarray, np.ndarray]]) -> Codes:
+    """The encoded pieces of a file, ordered by list."""
+    lists = np.concatenate([np.empty(0, np.int64), *(each[0] for each in encoded)])
+    codes = np.concatenate([np.empty((0, codebook.inner.code_size), np.uint8), *(each[1] for each in encoded)])
+    order = np.argsort(lists, kind="stable")
+    return Codes(lists[order].astype(np.int32), order.astype(np.int32), codes[order])
+
+
 def encode_vectors(codebook: Codebook, vectors: np.ndarray, metric: str) -> Codes:
-    """Assigns vectors to lists and encodes them.
+    """Assigns the vectors of a file to lists and encodes them, on all cores.
 
     Args:
         codebook: trained.
         vectors: float [n, d], as stored.
         metric: they are prepared for.
     """
-    library, inner = faiss(), codebook.inner
-
-    def encode(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rotated = np.ascontiguousarray(codebook.rotate(prepare(block, metric)), np.float32)
-        lists = codebook.tree.assign(rotated)
-        codes = np.zeros((len(block), inner.code_size), np.uint8)
-        pointers = (library.swig_ptr(each) for each in (rotated, lists, codes))
-        inner.encode_vectors(len(block), *pointers, False)
-        return lists, codes
-
-    pieces = [vectors[start : start + _ENCODED_AT_ONCE] for start in range(0, len(vectors), _ENCODED_AT_ONCE)]
-    made = list(in_threads(encode, pieces))
-    lists = np.concatenate([np.empty(0, np.int64), *(each[0] for each in made)])
-    codes = np.concatenate([np.empty((0, inner.code_size), np.uint8), *(each[1] for each in made)])
-    order = np.argsort(lists, kind="stable")
-    return Codes(lists[order].astype(np.int32), order.astype(np.int32), codes[order])
+    encoded = in_threads(lambda piece: encode_block(codebook, prepare(vectors[piece], metric)), pieces_of(len(vectors)))
+    return join_codes(codebook, list(encoded))

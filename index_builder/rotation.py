@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from index_builder.row_store import BLOCK
+from index_builder.threads import in_threads
+
 _SMALLEST_VARIANCE = 1e-12
 
 
@@ -22,14 +25,27 @@ def balanced_rotation(vectors: np.ndarray, rotated: int, groups: int) -> np.ndar
     Returns:
         float32 [rotated, d].
     """
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    variances, components = np.linalg.eigh(centred.T @ centred / len(vectors))
+    variances, components = np.linalg.eigh(_covariance(vectors))
     largest = np.argsort(-variances, kind="stable")[:rotated]
     members = deal_eigenvalues(variances[largest], groups)
     chosen = components[:, largest[np.concatenate(members)]]
     # The sign of an eigenvector is arbitrary: fixed here, so that it does not depend on the linear algebra library.
     signs = np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(rotated)])
     return np.ascontiguousarray((chosen * signs).T, np.float32)
+
+
+def _covariance(vectors: np.ndarray) -> np.ndarray:
+    """float64 [d, d], of the cores' work in blocks of rows: summed in order, it does not depend on their number."""
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+    def products(start: int) -> np.ndarray:
+        centred = vectors[start : start + BLOCK] - mean
+        return centred.T @ centred
+
+    total = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for part in in_threads(products, range(0, len(vectors), BLOCK)):
+        total += part
+    return total / len(vectors)
 
 
 def deal_eigenvalues(variances: np.ndarray, groups: int) -> list[np.ndarray]:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import io
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from catalog import storage
-from catalog.snapshot import Snapshot
+from catalog.snapshot import FileEntry, Snapshot
 from catalog.vector_column import read_vectors
 from index_builder.code_files import codes_url, write_codes
-from index_builder.codebook import Codebook, encode_vectors
+from index_builder.codebook import Codebook, encode_block, join_codes, pieces_of
 from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
 from index_builder.measures import prepare
 from index_builder.sample import VectorSample
 from index_builder.snapshot_vectors import row_offsets, rows_of_files
+from index_builder.threads import in_threads
 from index_builder.version_job import VersionJob
 from index_builder.work import Stretch, WorkFolder, encoded_stretches
 
-_BLOCK = 65_536
+# Bytes of prepared vectors, whole files, that are held at a time.
+_BATCH_BYTES = 64 << 20
+# Queries that one thread compares with a batch.
+_QUERIES_AT_ONCE = 64
 
 
 def encode_stretch(
@@ -29,7 +34,7 @@ def encode_stretch(
     stretch: Stretch,
     codebook: tuple[str, Codebook] | None,
     queries: VectorSample,
-) -> dict[str, float]:
+) -> None:
     """Stores the codes of each file that has none under the codebook, and the stretch's exact neighbours.
 
     Args:
@@ -38,52 +43,81 @@ def encode_stretch(
         stretch: which.
         codebook: its id and itself; None for an index without one.
         queries: prepared.
-
-    Returns:
-        Seconds that went into `read`, `encode` and `truth`.
     """
-    folder = WorkFolder(job)
-    seconds = dict.fromkeys(("read", "encode", "truth"), 0.0)
-    if storage.exists(folder.truth(stretch)):
-        return seconds
-    offsets, dimension = row_offsets(snapshot), snapshot.encoder.dimension
-    found: list[Neighbours] = []
-    buffer: np.ndarray | None = None
+    url = WorkFolder(job).truth(stretch)
+    if storage.exists(url):
+        return
+    found = _nobody(len(queries.rows))
+    for batch in _batches(job, snapshot, stretch):
+        vectors = np.concatenate([each.prepared for each in _encoded(job, batch, codebook)])
+        numbers = np.concatenate([numbers for _, numbers in batch])
+        if (numbers < 0).any():
+            vectors, numbers = vectors[numbers >= 0], numbers[numbers >= 0]
+        found = merge_neighbours([found, _nearest(queries.vectors, vectors, numbers, job.plan.metric)], job.plan.metric)
+    storage.write(url, _packed(found))
+
+
+def _batches(job: VersionJob, snapshot: Snapshot, stretch: Stretch) -> Iterator[list[tuple[FileEntry, np.ndarray]]]:
+    """The files of a stretch with the row numbers of their rows, some at a time."""
+    offsets, width = row_offsets(snapshot), 4 * snapshot.encoder.dimension
+    batch: list[tuple[FileEntry, np.ndarray]] = []
+    held = 0
     for partition in stretch.partitions:
         for entry, numbers in rows_of_files(job.store, snapshot, partition, int(offsets[partition])):
-            started = time.perf_counter()
-            # Memory that was used before is much faster than new memory, so one buffer serves all files.
-            dtype = np.dtype(snapshot.vector_type)
-            if buffer is None or len(buffer) < entry.rows or buffer.dtype != dtype:
-                buffer = np.empty((entry.rows, dimension), dtype)
-            vectors = read_vectors(storage.join(job.store, entry.path), dimension, out=buffer)
-            seconds["read"] += time.perf_counter() - started
-            started = time.perf_counter()
-            if codebook is not None:
-                url = codes_url(job.root, codebook[0], entry)
-                if not storage.exists(url):
-                    write_codes(url, encode_vectors(codebook[1], vectors, job.plan.metric))
-            seconds["encode"] += time.perf_counter() - started
-            started = time.perf_counter()
-            found = [_nearest(job, queries, vectors, numbers, found)]
-            seconds["truth"] += time.perf_counter() - started
-    started = time.perf_counter()
-    storage.write(folder.truth(stretch), _packed(found[0] if found else _nobody(len(queries.rows))))
-    seconds["truth"] += time.perf_counter() - started
-    return seconds
+            if batch and held + entry.rows * width > _BATCH_BYTES:
+                yield batch
+                batch, held = [], 0
+            batch.append((entry, numbers))
+            held += entry.rows * width
+    if batch:
+        yield batch
 
 
-def _nearest(
-    job: VersionJob, queries: VectorSample, vectors: np.ndarray, numbers: np.ndarray, before: list[Neighbours]
-) -> Neighbours:
-    parts = list(before)
-    for start in range(0, len(vectors), _BLOCK):
-        mine = numbers[start : start + _BLOCK]
-        block = vectors[start : start + _BLOCK]
-        if (mine < 0).any():
-            block, mine = block[mine >= 0], mine[mine >= 0]
-        parts.append(exact_neighbours(queries.vectors, prepare(block, job.plan.metric), mine, job.plan.metric))
-    return merge_neighbours(parts, job.plan.metric) if parts else _nobody(len(queries.rows))
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of a file: its vectors as stored, then prepared, and where the file has no codes yet, encoded."""
+
+    file: int
+    stored: np.ndarray
+    prepared: np.ndarray
+    encoded: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def _encoded(
+    job: VersionJob, batch: list[tuple[FileEntry, np.ndarray]], codebook: tuple[str, Codebook] | None
+) -> list[_Piece]:
+    """The pieces of a batch, in order, the codes of its files stored."""
+    urls = [codes_url(job.root, codebook[0], entry) if codebook else "" for entry, _ in batch]
+    missing = [codebook is not None and not storage.exists(url) for url in urls]
+    empty = np.empty((0, job.plan.dimension), np.float32)
+
+    def read() -> Iterator[_Piece]:
+        for file, (entry, _) in enumerate(batch):
+            stored = read_vectors(storage.join(job.store, entry.path), job.plan.dimension)
+            for piece in pieces_of(len(stored)):
+                yield _Piece(file, stored[piece], empty)
+
+    def work(piece: _Piece) -> _Piece:
+        prepared = np.asarray(prepare(piece.stored, job.plan.metric), np.float32)
+        encoded = encode_block(codebook[1], prepared) if codebook and missing[piece.file] else None
+        return _Piece(piece.file, empty, prepared, encoded)
+
+    pieces = list(in_threads(work, read()))
+    for file, url in enumerate(urls):
+        if codebook and missing[file]:
+            write_codes(
+                url, join_codes(codebook[1], [each.encoded for each in pieces if each.file == file and each.encoded])
+            )
+    return pieces or [_Piece(0, empty, empty)]
+
+
+def _nearest(queries: np.ndarray, vectors: np.ndarray, numbers: np.ndarray, metric: str) -> Neighbours:
+    """The exact neighbours of all queries; each thread asks some of them."""
+    some = [queries[start : start + _QUERIES_AT_ONCE] for start in range(0, len(queries), _QUERIES_AT_ONCE)]
+    parts = list(in_threads(lambda each: exact_neighbours(each, vectors, numbers, metric), some))
+    if not parts:
+        return _nobody(len(queries))
+    return Neighbours(np.concatenate([each.rows for each in parts]), np.concatenate([each.values for each in parts]))
 
 
 def _nobody(queries: int) -> Neighbours:

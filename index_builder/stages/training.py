@@ -28,7 +28,7 @@ from index_builder.version_job import VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 
 # Vectors that the fit of a codebook is measured on.
-_FIT_ROWS = 65_536
+_FIT_ROWS = 32_768
 # Kept for a family that trains on its own.
 _WHOLE_SAMPLE = 1 << 18
 
@@ -87,7 +87,7 @@ def training_sample(job: VersionJob, snapshot: Snapshot) -> np.ndarray:
 def _codebook(job: VersionJob, samples: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The id of the codebook to use, trained if need be, and why it is that one."""
     with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
-        rows, digest = _gather(samples, job.plan, Path(scratch))
+        rows, digest = gather_sample(samples, job.plan, Path(scratch))
         report: dict[str, Any] = {"rows": rows.rows, "seed": job.plan.seed, "stratify": job.stratify}
         kept = _earlier_codebook(job, rows.evenly(_FIT_ROWS)) if job.earlier else None
         if kept is not None and not kept.reasons:
@@ -108,8 +108,8 @@ def _is_large(rows: RowStore) -> bool:
     return rows.rows * rows.dimension * 4 > IN_MEMORY
 
 
-def _gather(samples: Sequence[str], plan: IndexPlan, scratch: Path) -> tuple[RowStore, bytes]:
-    """The rows to train on, prepared, in the order of their partitions, and a digest of them."""
+def gather_sample(samples: Sequence[str], plan: IndexPlan, scratch: Path) -> tuple[RowStore, bytes]:
+    """The rows to train on, float32 [n, d] prepared, in the order of their partitions, and a digest of them."""
     drawn = [read_sample(url) for url in samples]
     keys = np.concatenate([each.keys for each, _ in drawn])
     kept = kept_rows(keys, np.concatenate([digests for _, digests in drawn]), plan.training_rows)
