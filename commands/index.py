@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from commands.output import add_json_flag, print_json, say
+from commands.progress import ProgressReport
 from pipelines.flags import add_index_flags, index_config
 
 HELP = "train, build, evaluate and publish an index of an embedding store"
@@ -23,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pipelines.index import index
 
-    summary = index(index_config(args, args.beam_arguments), say)
+    report = ProgressReport()
+    try:
+        summary = index(index_config(args, args.beam_arguments), say, report)
+    finally:
+        report.close()
     recall = ", ".join(f"recall@{depth} {value:.3f}" for depth, value in summary.recall.items())
     say(
         f"version {summary.version} on channel {summary.channel}: {summary.vectors:,} vectors, {summary.index}, "

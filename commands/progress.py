@@ -23,10 +23,13 @@ class ProgressReport:
 
     def __call__(self, progress: Progress) -> None:
         """Draws the bar, or writes a line when the last one is a minute old."""
-        text = (
-            f"{progress.done} of {progress.total} partitions, {progress.rows_per_second:,.0f} rows/s"
-            f"{_left(progress.seconds_left)}"
-        )
+        if progress.stage:
+            text = f"{progress.stage}, {100 * progress.done // progress.total} %{_left(progress.seconds_left)}"
+        else:
+            text = (
+                f"{progress.done} of {progress.total} partitions, {progress.rows_per_second:,.0f} rows/s"
+                f"{_left(progress.seconds_left)}"
+            )
         if self._stream.isatty():
             filled = _WIDTH * progress.done // progress.total
             self._stream.write(f"\r[{'#' * filled}{'.' * (_WIDTH - filled)}] {text}\x1b[K")

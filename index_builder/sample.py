@@ -124,12 +124,17 @@ def merge_samples(parts: Sequence[VectorSample], most: int) -> VectorSample:
     return VectorSample(keys[order], rows[order], vectors[order])
 
 
-def kept_rows(keys: np.ndarray, digests: np.ndarray, most: int) -> np.ndarray:
-    """bool [n]: of all drawn rows, those with the lowest hashes, `most` at most, and one of each vector."""
+def kept_rows(keys: np.ndarray, digests: np.ndarray, most: int, least: int) -> np.ndarray:
+    """bool [n]: of all drawn rows, those with the lowest hashes, `most` at most, and one of each vector; where there
+    are fewer than `least` different vectors, copies fill up to that."""
     order = np.argsort(keys, kind="stable")
     _, first = np.unique(digests[order], return_index=True)
+    picked = np.sort(first)[:most]
+    if len(picked) < least:
+        copies = np.setdiff1d(np.arange(len(order)), picked)
+        picked = np.concatenate([picked, copies[: least - len(picked)]])
     kept = np.zeros(len(keys), bool)
-    kept[order[np.sort(first)[:most]]] = True
+    kept[order[picked]] = True
     return kept
 
 

@@ -17,12 +17,14 @@ from catalog import storage
 from catalog.errors import UsageError
 from catalog.manifest import Manifest, artifact_root, check_name, manifest_url, read_manifest
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
+from index_builder.build_progress import WHOLE, look, units_by_stage
 from index_builder.earlier import earlier_version, keep_lists
 from index_builder.measures import check_metric
 from index_builder.plan import plan_index
 from index_builder.publish import point_to_published
 from index_builder.version_job import VersionJob, version_id
 from pipelines.index_steps import build
+from pipelines.progress import Progress, watched
 from pipelines.runner import pipeline_options, run
 
 # Vectors are kept for re-ranking up to this size, unless a flag says otherwise.
@@ -85,7 +87,11 @@ class IndexSummary:
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
 
 
-def index(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -> IndexSummary:
+def index(
+    config: IndexConfig,
+    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> IndexSummary:
     """Runs the job and waits for it. A version that is published already is only pointed to.
 
     Raises:
@@ -108,8 +114,25 @@ def index(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -
     else:
         say(f"building version {job.version}")
         build(pipeline, job, snapshot)
-        run(pipeline)
+        units = units_by_stage(job, snapshot)
+        with watched(lambda: look(job, units), WHOLE, snapshot.vectors, report, every=_look_every(job.root)):
+            _run(pipeline, job)
     return _summarize(read_manifest(job.root, job.version), config.channel, time.monotonic() - started)
+
+
+def _look_every(root: str) -> float:
+    """Seconds between looks: on an object store each is a listing of thousands of objects."""
+    return 1.0 if storage.scheme_of(root) in ("file", "memory") else 15.0
+
+
+def _run(pipeline: beam.Pipeline, job: VersionJob) -> None:
+    """Runs a build. Another builder of the same version may be faster and clear the work away; that is as good."""
+    try:
+        run(pipeline)
+    except Exception:
+        if not storage.exists(manifest_url(job.root, job.version)):
+            raise
+        point_to_published(job.root, job.version, job.channel)
 
 
 def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob:

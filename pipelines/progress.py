@@ -20,6 +20,7 @@ class Progress:
         rows: of the catalog.
         seconds: since this try began.
         before: partitions that were committed when it began.
+        stage: what the job is at, where it has stages; `done` and `total` are then shares of the whole.
     """
 
     done: int
@@ -27,6 +28,7 @@ class Progress:
     rows: int
     seconds: float
     before: int = 0
+    stage: str = ""
 
     @property
     def rows_per_second(self) -> float:
@@ -42,21 +44,31 @@ class Progress:
 
 @contextlib.contextmanager
 def watched(
-    committed: Callable[[], int], total: int, rows: int, report: Callable[[Progress], None], every: float = 1.0
+    committed: Callable[[], int | tuple[int, str]],
+    total: int,
+    rows: int,
+    report: Callable[[Progress], None],
+    every: float = 1.0,
 ) -> Iterator[None]:
     """Calls `report` again and again while the body runs, and at its end.
 
     Args:
-        committed: counts the partitions that are done.
+        committed: counts the partitions that are done; with what the job is at, where it has stages.
         total: partitions.
         rows: of the catalog.
         report: told the progress, from another thread.
         every: seconds between looks.
     """
-    started, before, stop = time.monotonic(), committed(), threading.Event()
+
+    def seen() -> tuple[int, str]:
+        found = committed()
+        return found if isinstance(found, tuple) else (found, "")
+
+    started, before, stop = time.monotonic(), seen()[0], threading.Event()
 
     def look() -> None:
-        report(Progress(committed(), total, rows, time.monotonic() - started, before))
+        done, stage = seen()
+        report(Progress(done, total, rows, time.monotonic() - started, before, stage))
 
     def watch() -> None:
         while not stop.wait(every):

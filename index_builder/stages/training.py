@@ -29,6 +29,8 @@ from index_builder.work import WorkFolder, sampled_partitions
 
 # Vectors that the fit of a codebook is measured on.
 _FIT_ROWS = 32_768
+# A catalog of copies still has to fill a codebook.
+_LEAST_ROWS_A_LIST = 27
 # Kept for a family that trains on its own.
 _WHOLE_SAMPLE = 1 << 18
 
@@ -112,7 +114,9 @@ def gather_sample(samples: Sequence[str], plan: IndexPlan, scratch: Path) -> tup
     """The rows to train on, float32 [n, d] prepared, in the order of their partitions, and a digest of them."""
     drawn = [read_sample(url) for url in samples]
     keys = np.concatenate([each.keys for each, _ in drawn])
-    kept = kept_rows(keys, np.concatenate([digests for _, digests in drawn]), plan.training_rows)
+    kept = kept_rows(
+        keys, np.concatenate([digests for _, digests in drawn]), plan.training_rows, _LEAST_ROWS_A_LIST * plan.lists
+    )
     count, dimension = int(kept.sum()), plan.dimension
     large = count * dimension * 4 > IN_MEMORY
     rows = RowStore(scratch / "sample" if large else None, count, dimension)

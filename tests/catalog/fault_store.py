@@ -99,7 +99,18 @@ class FaultStore(Store):
         self._operate(lambda: self._put(url, local_path.read_bytes()))
 
     def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
-        raise NotImplementedError("the embed job swaps nothing")
+        def work() -> None:
+            if self._token(url) != token:
+                raise ConflictError(f"{url} was changed by somebody else in the meantime")
+            self._put(url, data)
+
+        self._operate(work)
+
+    def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
+        return self._operate(lambda: (self.objects[url][0] if url in self.objects else None, self._token(url)))
+
+    def _token(self, url: str) -> str | None:
+        return str(self.objects[url][1]) if url in self.objects else None
 
     def list_files(self, prefix: str) -> Iterator[str]:
         return iter(

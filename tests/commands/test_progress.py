@@ -25,6 +25,12 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left_and_takes_it_away_again(
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
+def test_a_job_with_stages_shows_what_it_is_at_and_how_much_is_done() -> None:
+    terminal = Terminal()
+    ProgressReport(terminal)(Progress(done=250, total=1_000, rows=10, seconds=60, stage="training"))
+    assert terminal.getvalue() == f"\r[{'#' * 7}{'.' * 23}] training, 25 %, 3:00 left\x1b[K"
+
+
 def test_elsewhere_there_is_a_line_a_minute_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     now, log = [0.0], io.StringIO()
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])

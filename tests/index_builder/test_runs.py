@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog import storage
+from catalog.errors import IntegrityError
+from index_builder.codebook import Codes
+from index_builder.runs import Run, merge_range, write_run
+
+LISTS, WIDTH = 9, 3
+
+
+def codes_of(rng: np.random.Generator, rows: int) -> Codes:
+    lists = np.sort(rng.integers(0, LISTS, rows)).astype(np.int32)
+    return Codes(lists, rng.permutation(rows).astype(np.int32), rng.integers(0, 256, (rows, WIDTH)).astype(np.uint8))
+
+
+def numbers_of(rng: np.random.Generator, rows: int, first: int) -> np.ndarray:
+    """Row numbers of a file, some rows of which do not count."""
+    numbers = np.full(rows, -1, np.int64)
+    alive = rng.random(rows) < 0.8
+    numbers[alive] = first + rng.permutation(int(alive.sum()))
+    return numbers
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_merged_runs_hold_every_row_that_counts_once_in_its_list_in_row_order(
+    seed: int, files: list[list[int]]
+) -> None:
+    rng, wanted, runs, first = np.random.default_rng(seed), [], [], 0
+    for number, sizes in enumerate(files):
+        parts = []
+        for rows in sizes:
+            codes, numbers = codes_of(rng, rows), numbers_of(rng, rows, first)
+            first += rows
+            parts.append((codes, numbers))
+            wanted += [
+                (int(owner), int(numbers[row]), code.tobytes())
+                for owner, row, code in zip(codes.lists, codes.rows, codes.codes, strict=True)
+                if numbers[row] >= 0
+            ]
+        write_run(f"memory://runs/{seed}/{number}", LISTS, parts)
+        runs.append(Run(f"memory://runs/{seed}/{number}"))
+    for begin, end in ((0, LISTS), (2, 5), (LISTS - 1, LISTS)):
+        sizes, codes, numbers = merge_range(runs, begin, end)
+        owners = np.repeat(np.arange(begin, end), sizes)
+        found = [(int(a), int(b), c.tobytes()) for a, b, c in zip(owners, numbers, codes, strict=True)]
+        assert found == sorted(row for row in wanted if begin <= row[0] < end)
+    sizes_of_all = np.sum([run.sizes() for run in runs], axis=0)
+    np.testing.assert_array_equal(sizes_of_all, np.bincount([row[0] for row in wanted], minlength=LISTS))
+
+
+def test_a_range_of_lists_is_read_in_three_pieces_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    write_run(str(tmp_path / "run"), LISTS, [(codes_of(rng, 500), np.arange(500)) for _ in range(1)])
+    run, opened, real = Run(str(tmp_path / "run")), [], storage.open_read
+    monkeypatch.setattr(storage, "open_read", lambda url: opened.append(url) or real(url))
+    run.read(2, 7)
+    assert len(opened) == 3
+
+
+def test_a_run_that_is_cut_or_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    write_run(str(path), LISTS, [(codes_of(np.random.default_rng(0), 50), np.arange(50))])
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with pytest.raises(IntegrityError, match="run is damaged: it ends too early"):
+        Run(str(path)).read(0, LISTS)
+    path.write_bytes(b"PAR1" + data[4:])
+    with pytest.raises(IntegrityError, match="it is not a run of codes"):
+        Run(str(path))
