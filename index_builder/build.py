@@ -34,7 +34,7 @@ from index_builder.snapshot_vectors import (
     row_offsets,
     rows_of_files,
 )
-from index_builder.vector_file import open_vectors, write_vectors
+from index_builder.vector_file import write_vectors
 
 # Part of a version's id: raised when the same snapshot and plan would give other bytes.
 BUILDER_VERSION = 1
@@ -161,9 +161,9 @@ def _vectors(job: VersionJob, snapshot: Snapshot) -> Iterator[np.ndarray]:
 
 
 def _evaluate(job: VersionJob, queries: VectorSample, truth: Neighbours, folder: Path) -> Evaluation:
-    vectors = open_vectors(folder / "vectors.npy") if (folder / "vectors.npy").exists() else None
-    searcher = Searcher(folder / "index.faiss", vectors, job.plan.metric)
-    rerank = RERANK_FACTOR if vectors is not None else 0
+    vectors = [path for path in (folder / "vectors.npy",) if path.exists()]
+    searcher = Searcher([folder / "index.faiss"], vectors, job.plan.metric)
+    rerank = RERANK_FACTOR if vectors else 0
     evaluation = evaluate(searcher, queries, truth, job.plan.lists, rerank)
     (folder / "evaluation.json").write_bytes(canonical_json.dump(evaluation.to_json()))
     return evaluation
