@@ -47,7 +47,7 @@ _LEAST_CANDIDATES = 100
 # Candidates beyond those asked for where none are put in order by vectors: most ties of equal codes end in them.
 _SPARE = 6
 # Up to this many allowed rows, their vectors are compared instead of codes: as fast, and exact.
-EXACT_ROWS = 16_384
+EXACT_ROWS = 8_192
 
 
 class Searcher:

@@ -22,7 +22,8 @@ def nearest_first(rows: np.ndarray, values: np.ndarray, metric: str) -> tuple[np
     """Each query's rows [q, n] and values [q, n] in order: nearest first, of equals the lower row, missing ones (-1)
     last."""
     values = np.where(rows < 0, np.float32(worst(metric)), values)
-    order = np.lexsort((rows, -values if larger_is_nearer(metric) else values, rows < 0), axis=1)
+    # As unsigned numbers, the missing rows are the largest.
+    order = np.lexsort((rows.view(np.uint64), -values if larger_is_nearer(metric) else values), axis=1)
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
