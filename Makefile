@@ -38,6 +38,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.night --json
 	$(BIN)/python -m benchmarks.decode --json
 	$(BIN)/python -m benchmarks.index --json
+	$(BIN)/python -m benchmarks.read_vectors --json
 
 tools:
 	@if [ -x $(TOOLS)/fake-gcs-server ] && [ -x $(TOOLS)/versitygw ]; then :; \

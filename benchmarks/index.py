@@ -16,12 +16,12 @@ import numpy as np
 
 from benchmarks.report import interleaved, print_report, ratio
 from index_builder.codebook import encode_vectors, train_codebook
-from index_builder.evaluate import recall_at
 from index_builder.faiss_import import faiss
 from index_builder.ground_truth import exact_neighbours
 from index_builder.index_file import write_ivf_index
 from index_builder.measures import prepare
 from index_builder.plan import plan_index
+from index_builder.recall import recall_at
 
 NPROBE = 16
 

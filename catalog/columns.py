@@ -67,18 +67,19 @@ def choose_roles(
     ):
         if name is not None and name not in names:
             raise UsageError(f"{where} has no column {name!r} ({flag}); its columns are: {listed}")
-    image = image or _first_known(names, _IMAGE_NAMES)
+    image = image or first_known(names, _IMAGE_NAMES)
     if image is None:
         raise UsageError(f"{where}: no column looks like the image; name it with --image-column, one of: {listed}")
     # A catalog whose only identity is the image name (bare ids) has that as its item id.
-    item_id = item_id or _first_known(names, _ITEM_ID_NAMES) or image
-    product_id = product_id or _first_known([name for name in names if name != item_id], _PRODUCT_ID_NAMES)
+    item_id = item_id or first_known(names, _ITEM_ID_NAMES) or image
+    product_id = product_id or first_known([name for name in names if name != item_id], _PRODUCT_ID_NAMES)
     roles = {item_id, image, product_id, source_version}
     metadata = tuple(name for name in names if name not in roles)
     return ColumnRoles(item_id, image, product_id, metadata, source_version)
 
 
-def _first_known(names: Sequence[str], known: Sequence[str]) -> str | None:
+def first_known(names: Sequence[str], known: Sequence[str]) -> str | None:
+    """The column with the first of some usual names, in any case and with "-" or " " for "_"; None if none has."""
     normal = {name.strip().lower().replace("-", "_").replace(" ", "_"): name for name in reversed(names)}
     return next((normal[name] for name in known if name in normal), None)
 

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,21 +20,25 @@ SCHEMA_VERSION = 1
 _ROW_GROUP_ROWS = 4_096  # 10 MB of 1280-d float16: small enough to buffer, large enough to scan.
 
 
-def schema(dimension: int, vector_type: str, metadata: pa.Schema) -> pa.Schema:
-    """The Arrow schema of an embedding file; docs/formats.md says what each column holds."""
+def schema(dimension: int, vector_type: str, metadata: pa.Schema, pictures: bool = True) -> pa.Schema:
+    """The Arrow schema of an embedding file; docs/formats.md says what each column holds. Vectors that were imported
+    have no `pictures`, and their files none of the columns that tell of one."""
     value = pa.float16() if vector_type == "float16" else pa.float32()
     fields = [
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("product_id", pa.string()),
         pa.field("embedding", pa.list_(pa.field("element", value, nullable=False), dimension), nullable=False),
-        pa.field("content_hash", pa.binary(32), nullable=False),
-        pa.field("phash", pa.uint64(), nullable=False),
-        pa.field("thumbnail", pa.binary(192), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("image_uri", pa.string(), nullable=False),
-        pa.field("source_version", pa.string(), nullable=False),
     ]
+    if pictures:
+        fields += [
+            pa.field("content_hash", pa.binary(32), nullable=False),
+            pa.field("phash", pa.uint64(), nullable=False),
+            pa.field("thumbnail", pa.binary(192), nullable=False),
+            pa.field("width", pa.int32(), nullable=False),
+            pa.field("height", pa.int32(), nullable=False),
+            pa.field("image_uri", pa.string(), nullable=False),
+            pa.field("source_version", pa.string(), nullable=False),
+        ]
     if len(metadata):
         fields.append(pa.field("metadata", pa.struct(list(metadata))))
     return pa.schema(fields)
@@ -92,8 +97,9 @@ class EmbeddingFileWriter:
 
     def append(self, rows: pa.Table) -> None:
         """Adds rows with the columns of the schema, in any column order. Secrets stay out of `image_uri`."""
-        shown = pa.array([storage.redact(uri) for uri in rows["image_uri"].to_pylist()], pa.string())
-        rows = rows.set_column(rows.column_names.index("image_uri"), "image_uri", shown)
+        if "image_uri" in rows.column_names:
+            shown = pa.array([storage.redact(uri) for uri in rows["image_uri"].to_pylist()], pa.string())
+            rows = rows.set_column(rows.column_names.index("image_uri"), "image_uri", shown)
         self._pending.append(rows.select(self._schema.names).cast(self._schema))
         self._pending_rows += len(rows)
         self.rows += len(rows)
@@ -113,17 +119,25 @@ class EmbeddingFileWriter:
         self._writer.close()
         return self._scratch
 
-    def store(self, root: str, folder: str) -> WrittenFile:
-        """Finishes the file and stores it at `root`/`folder`/<content hash>.parquet; writing it twice is harmless."""
+    def name(self, folder: str) -> WrittenFile:
+        """Finishes the file and says what it will be in `folder`, by the hash of its bytes."""
         self.finish()
         digest, size = hashlib.sha256(), 0
         with self._scratch.open("rb") as file:
             while chunk := file.read(8 << 20):
                 digest.update(chunk)
                 size += len(chunk)
-        path = f"{folder}/{digest.hexdigest()[:32]}.parquet"
-        storage.put_file(self._scratch, storage.join(root, path))
-        return WrittenFile(path, digest.hexdigest(), size, self.rows)
+        return WrittenFile(f"{folder}/{digest.hexdigest()[:32]}.parquet", digest.hexdigest(), size, self.rows)
+
+    def store(self, root: str, folder: str) -> WrittenFile:
+        """Finishes the file and stores it at `root`/`folder`/<content hash>.parquet; writing it twice is harmless."""
+        file = self.name(folder)
+        self.put(root, file)
+        return file
+
+    def put(self, root: str, file: WrittenFile) -> None:
+        """Stores the finished file, as `name` called it, below `root`."""
+        storage.put_file(self._scratch, storage.join(root, file.path))
 
 
 def _leaves(file_schema: pa.Schema) -> list[str]:
@@ -140,7 +154,7 @@ def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         IntegrityError: the file is missing or is not what was written; every page that is read is checked.
     """
-    with _opened(url) as file:
+    with opened(url) as (file, _):
         present = file.schema_arrow.names
         wanted = present if columns is None else [name for name in columns if name in present]
         return file.read(columns=wanted)
@@ -148,22 +162,28 @@ def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 def file_schema(url: str) -> pa.Schema:
     """The Arrow schema of an embedding file, from its footer. Raises IntegrityError."""
-    with _opened(url) as file:
+    with opened(url) as (file, _):
         return file.schema_arrow
 
 
 @contextlib.contextmanager
-def _opened(url: str) -> Iterator[pq.ParquetFile]:
+def opened(url: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
+    """An embedding file, as Arrow sees it and as bytes. What Arrow finds wrong with it becomes IntegrityError."""
     try:
         with storage.open_read(url) as handle:
             file = pq.ParquetFile(handle, page_checksum_verification=True)
             version = (file.schema_arrow.metadata or {}).get(b"catalog_indexer.schema_version")
             if version != str(SCHEMA_VERSION).encode():
                 raise UsageError(f"{url} has schema version {version!r}; this version reads {SCHEMA_VERSION}")
-            yield file
+            yield file, handle
     except FileNotFoundError:
         raise IntegrityError(f"{url} is missing; restore it, or embed into a new store") from None
     except (storage.TransientError, TimeoutError, PermissionError):
         raise  # The store's trouble, not the file's.
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise IntegrityError(f"{url} is damaged: {error}; restore it, or embed into a new store") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+        raise damaged(url, error) from None
+
+
+def damaged(url: str, why: object) -> IntegrityError:
+    """An embedding file is not what was written."""
+    return IntegrityError(f"{url} is damaged: {why}; restore it, or embed into a new store")

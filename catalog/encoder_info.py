@@ -9,6 +9,8 @@ METRICS = ("cosine", "dot", "l2", "l1")
 VECTOR_TYPES = ("float16", "float32")
 PRECISIONS = ("float32", "bfloat16", "float16")
 ENGINES = ("auto", "openvino", "tensorflow")
+#: The spec of vectors whose encoder is not here: they were made elsewhere and imported.
+IMPORTED = "imported"
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,13 @@ class EncoderInfo:
 
     Attributes:
         name: short and readable, such as `mobilenet_v2_100_224`.
-        spec: the `--encoder` text that loads it again, local paths made absolute.
+        spec: the `--encoder` text that loads it again, local paths made absolute; `IMPORTED` where nothing does.
         dimension: of its vectors.
-        input_size: (height, width) in pixels that it is given.
+        input_size: (height, width) in pixels that it is given; (0, 0) for imported vectors.
         metric: the measure it is meant for, one of `METRICS`.
         normalized: whether its vectors have unit length.
-        fingerprint: sha256 of all that changes a vector: weights, preprocessing, precision, normalisation.
+        fingerprint: sha256 of all that changes a vector: weights, preprocessing, precision, normalisation. Of imported
+            vectors, of what was declared about them.
     """
 
     name: str

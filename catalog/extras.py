@@ -12,6 +12,7 @@ _EXTRAS_OF_MODULE = {
     "apache_beam": ("pipeline",),
     "faiss": ("cpu", "gpu"),
     "keras": ("pipeline",),
+    "matplotlib": ("pipeline",),
     "PIL": ("pipeline",),
     "pkg_resources": ("pipeline",),  # wanted by tensorflow_hub
     "s3fs": ("s3",),

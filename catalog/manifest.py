@@ -37,6 +37,7 @@ class Manifest:
         vectors: rows of the index.
         index: the plan, as JSON.
         codebook: id, None for a Flat index.
+        training: of the codebook: rows, seed, whether it was kept or trained, and why, and how it fits.
         search: the default operating point, as JSON.
         recall: at that point, by depth.
         source: the embedding store, its snapshot and that snapshot's counts.
@@ -59,6 +60,7 @@ class Manifest:
     libraries: dict[str, str]
     seconds_by_stage: dict[str, float]
     files: tuple[ManifestFile, ...] = field(default_factory=tuple)
+    training: dict[str, Any] = field(default_factory=dict)
 
     def file(self, role: str) -> ManifestFile | None:
         """The first file with a role, None where the version has none."""

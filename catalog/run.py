@@ -7,11 +7,14 @@ what is missing. A commit is written last and create-only; what it names is alre
 from __future__ import annotations
 
 import contextlib
+import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from catalog import canonical_json, storage
 from catalog.errors import ConflictError, UsageError
+from catalog.rejects import Reject, encode_rejects
 from catalog.snapshot import Counts, FileEntry, RejectsEntry
 
 SCHEMA_VERSION = 1
@@ -98,10 +101,22 @@ class Run:
         url = storage.join(self.folder, "plan.json")
         return dict(canonical_json.load(storage.read_bytes(url), url)["launch"])
 
-    def rejects_path(self, partition: int, sha256: str) -> str:
-        """Where the rejects of a partition go, below the store. Named by content: two workers of one run may meet
-        different failures, and only one of them commits."""
-        return f"rejects/{self.run_id}/{partition:05d}-{sha256[:16]}.parquet"
+    def store_rejects(
+        self, partition: int, rejects: Sequence[Reject], before: RejectsEntry | None
+    ) -> tuple[RejectsEntry | None, bool]:
+        """Stores the rejects of a partition unless the snapshot before has the same ones; says whether they changed.
+
+        Named by content: two workers of one run may meet different failures, and only one of them commits.
+        """
+        if not rejects:
+            return None, before is not None
+        data = encode_rejects(rejects)
+        digest = hashlib.sha256(data).hexdigest()
+        if before is not None and before.sha256 == digest:
+            return before, False
+        path = f"rejects/{self.run_id}/{partition:05d}-{digest[:16]}.parquet"
+        storage.write(storage.join(self.store, path), data)
+        return RejectsEntry(partition, path, digest, len(rejects)), True
 
     def read_commit(self, partition: int) -> PartitionResult | None:
         """The committed result of a partition, None while there is none."""

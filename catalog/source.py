@@ -69,10 +69,10 @@ class Catalog:
         """Canonical text of all that decides which rows are read and how: part of a run's id. Holds no secrets."""
         parts = [
             [
-                *map(_nameable, (r.url, r.images_root, r.template)),
-                _version(r.url),
+                *map(nameable, (r.url, r.images_root, r.template)),
+                version_of_file(r.url),
                 r.roles.__dict__,
-                [r.policy.allow_http, [_nameable(root) for root in r.policy.roots]],
+                [r.policy.allow_http, [nameable(root) for root in r.policy.roots]],
             ]
             for r in self.readers
         ]
@@ -178,7 +178,7 @@ def _check_scheme(flag: str, root: str, allow_http: bool) -> None:
         raise UsageError(f"{flag} {storage.redact(root)} {needed}")
 
 
-def _nameable(place: str | None) -> str | None:
+def nameable(place: str | None) -> str | None:
     """The place without secrets, and a hash of its query where it had one, so that two queries stay two."""
     shown = None if place is None else storage.redact_text(place)
     query = re.search(r"[?#].*", place or "", re.DOTALL)
@@ -187,7 +187,7 @@ def _nameable(place: str | None) -> str | None:
     return f"{shown} {hashlib.sha256(query[0].encode()).hexdigest()[:16]}"
 
 
-def _version(url: str) -> str:
+def version_of_file(url: str) -> str:
     """The version of a catalog file; a hash of its bytes where the store cannot tell."""
     try:
         return storage.version_of(url)

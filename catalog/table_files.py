@@ -69,7 +69,7 @@ def read_blocks(url: str, columns: Sequence[str] = ()) -> Iterator[Block]:
 def parquet_schema(url: str) -> pa.Schema:
     """The Arrow schema of a Parquet file, dictionary-encoded columns as their values."""
     schema = _open_parquet(url).schema_arrow
-    carried = pa.schema([field.with_type(_carried_type(field.type)) for field in schema])
+    carried = pa.schema([field.with_type(carried_type(field.type)) for field in schema])
     try:
         schema.remove_metadata().empty_table().cast(carried)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
@@ -77,14 +77,14 @@ def parquet_schema(url: str) -> pa.Schema:
     return carried
 
 
-def _carried_type(type_: pa.DataType) -> pa.DataType:
+def carried_type(type_: pa.DataType) -> pa.DataType:
     """What a Parquet column becomes: dictionaries their values, nanoseconds, which Python has not, microseconds."""
     if pa.types.is_dictionary(type_):
-        return _carried_type(type_.value_type)
+        return carried_type(type_.value_type)
     if pa.types.is_timestamp(type_) and type_.unit == "ns":
         return pa.timestamp("us", type_.tz)
     if pa.types.is_list(type_):
-        return pa.list_(_carried_type(type_.value_type))
+        return pa.list_(carried_type(type_.value_type))
     return type_
 
 

@@ -22,8 +22,9 @@ from catalog.extras import explain_missing
 from catalog.storage import redact_text
 from commands.output import SecretsLeftOut
 
-# In the order of the work. Each module has HELP, add_arguments(parser) and run(args), and imports heavy things late.
-COMMANDS = ("demo", "scan", "embed", "rejects", "index", "search", "versions", "verify")
+# In the order of the work. Each module, named with _ for -, has HELP, add_arguments(parser) and run(args), and imports
+# heavy things late.
+COMMANDS = ("demo", "scan", "embed", "import-vectors", "rejects", "index", "search", "versions", "verify")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"commands.{name}")
+        module = importlib.import_module(f"commands.{name.replace('-', '_')}")
         command = commands.add_parser(
             name, help=module.HELP, description=module.HELP, epilog=getattr(module, "EPILOG", None), allow_abbrev=False
         )

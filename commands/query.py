@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from catalog import storage
+from catalog.encoder_info import IMPORTED
 from catalog.errors import UsageError
 from index_builder.catalog_index import CatalogIndex, Match, OperatingPoint
 
@@ -92,6 +93,11 @@ def _from_image(path: str, spec: str | None, index: CatalogIndex) -> np.ndarray:
     if not storage.may_hold_images(path):
         raise UsageError(f"--image {storage.redact(path)}: images are read from disks and object stores only")
     wanted = index.manifest.encoder
+    if wanted.spec == IMPORTED:
+        raise UsageError(
+            f"--image: the vectors of this index ({wanted.name}) were imported, so no encoder is known that makes such "
+            "a vector of a picture; ask with --item or --vector"
+        )
     encoder = load_encoder(spec or wanted.spec)
     if encoder.info.fingerprint != wanted.fingerprint:
         raise UsageError(

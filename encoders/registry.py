@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 
+from catalog.encoder_info import IMPORTED
 from catalog.errors import UsageError
 from encoders.encoder import Encoder
 
@@ -79,4 +80,9 @@ def _load(spec: str, engine: str) -> Encoder:
         from encoders.keras_application import load_keras_application
 
         return load_keras_application(location)
+    if spec == IMPORTED:
+        raise UsageError(
+            f"--encoder {IMPORTED}: imported vectors were made elsewhere, and no encoder here makes more of them; "
+            f"expected one of {SPECS}"
+        )
     raise UsageError(f"--encoder {spec} is unknown; expected one of {SPECS}")

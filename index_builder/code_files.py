@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from typing import Any
 
@@ -10,31 +9,63 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import canonical_json, storage
-from catalog.errors import ConflictError
+from catalog.errors import IntegrityError
 from catalog.snapshot import FileEntry
-from index_builder.codebook import Codes
+from index_builder.codebook import Codebook, Codes
+from index_builder.drift import Fit
 from index_builder.faiss_import import faiss
 from index_builder.index_plan import IndexPlan
 
 
-def codebook_url(root: str, codebook: str) -> str:
-    """Where a codebook's FAISS file is below ARTIFACTS/<name>."""
-    return storage.join(root, "codebooks", codebook, "codebook.faiss")
+def codebook_url(root: str, codebook: str, name: str = "codebook.json") -> str:
+    """Where a file of a codebook is below ARTIFACTS/<name>; `codebook.json` is the last that is written."""
+    return storage.join(root, "codebooks", codebook, name)
 
 
-def write_codebook(root: str, codebook: str, data: bytes, plan: IndexPlan, training_rows: int) -> None:
-    """Stores a trained codebook, its description first, so that a codebook that is there is whole."""
-    description = {"schema_version": 1, "id": codebook, "plan": plan.to_json(), "training_rows": training_rows}
-    storage.write(storage.join(root, "codebooks", codebook, "codebook.json"), canonical_json.dump(description))
-    # Of two builders at once the first counts: codes are made with what is stored.
-    with contextlib.suppress(ConflictError):
-        storage.create(codebook_url(root, codebook), data)
+def write_codebook(root: str, name: str, codebook: Codebook, plan: IndexPlan, training_rows: int, fit: Fit) -> None:
+    """Stores a trained codebook: the empty FAISS index, the cells over its centroids, and last a description, so that
+    a codebook that has one is whole. Builders at once write the same bytes."""
+    storage.write(codebook_url(root, name, "codebook.faiss"), codebook.serialized())
+    storage.write(codebook_url(root, name, "cells.npy"), _npy(codebook.tree.cells))
+    storage.write(codebook_url(root, name, "starts.npy"), _npy(codebook.tree.starts))
+    description = {
+        "schema_version": 2,
+        "id": name,
+        "plan": plan.to_json(),
+        "training_rows": training_rows,
+        "fit": fit.to_json(),
+    }
+    storage.write(codebook_url(root, name), canonical_json.dump(description))
 
 
-def read_codebook(root: str, codebook: str) -> Any:
-    """The trained, empty FAISS index."""
-    data = storage.read_bytes(codebook_url(root, codebook))
-    return faiss().deserialize_index(np.frombuffer(data, np.uint8))
+def read_codebook(root: str, name: str) -> Codebook:
+    """A stored codebook. Raises IntegrityError where it is not what was stored."""
+    url = codebook_url(root, name, "codebook.faiss")
+    try:
+        index = faiss().deserialize_index(np.frombuffer(storage.read_bytes(url), np.uint8))
+        return Codebook.of(index, _array(root, name, "cells.npy"), _array(root, name, "starts.npy"))
+    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        raise IntegrityError(f"{url} is damaged: {error}; delete the folder that it is in and run again") from None
+
+
+def describe_codebook(root: str, name: str) -> tuple[dict[str, Any], Fit] | None:
+    """The plan of a stored codebook and how it fitted its own sample; None where there is none."""
+    url = codebook_url(root, name)
+    try:
+        value = canonical_json.load(storage.read_bytes(url), url)
+        return value["plan"], Fit(**value["fit"])
+    except (FileNotFoundError, KeyError, TypeError):
+        return None  # There is none, or one of an older kind, without a fit.
+
+
+def _npy(array: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, array)
+    return sink.getvalue()
+
+
+def _array(root: str, name: str, file: str) -> np.ndarray:
+    return np.load(io.BytesIO(storage.read_bytes(codebook_url(root, name, file))), allow_pickle=False)
 
 
 def codes_url(root: str, codebook: str, entry: FileEntry) -> str:
@@ -61,12 +92,15 @@ def write_codes(url: str, codes: Codes) -> None:
 
 
 def read_codes(url: str) -> Codes:
-    """Codes as written; memory-mapped where the store is a local disk."""
+    """Codes as written; memory-mapped where the store is a local disk. Raises IntegrityError."""
     path = storage.store_for(url).local_path(url)
-    source = pa.memory_map(str(path)) if path else pa.BufferReader(storage.read_bytes(url))
-    batch = pa.ipc.open_file(source).get_batch(0)
-    code = batch.column("code")
-    flat = np.frombuffer(code.buffers()[1], np.uint8)[: len(code) * code.type.byte_width]
+    try:
+        source = pa.memory_map(str(path)) if path else pa.BufferReader(storage.read_bytes(url))
+        batch = pa.ipc.open_file(source).get_batch(0)
+        code = batch.column("code")
+    except (pa.ArrowInvalid, KeyError, FileNotFoundError) as error:
+        raise IntegrityError(f"{url} is damaged: {error}; delete it and run again") from None
+    flat = np.frombuffer(code.buffers()[1] or b"", np.uint8)[: len(code) * code.type.byte_width]
     return Codes(
         batch.column("list").to_numpy(), batch.column("row").to_numpy(), flat.reshape(-1, code.type.byte_width)
     )

@@ -1,76 +1,181 @@
-"""Codebooks: a trained, empty index - rotation, coarse centroids, product quantizer - and what it makes of vectors."""
+"""Codebooks: a trained, empty index - rotation, coarse centroids, code - and what it makes of vectors."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from catalog import canonical_json
+from index_builder.centroids import CentroidTree, k_means, train_centroids
 from index_builder.faiss_import import faiss
 from index_builder.index_plan import IndexPlan
-from index_builder.rotation import balanced_rotation
+from index_builder.measures import faiss_metric, prepare
+from index_builder.rotation import balanced_rotation, principal_rotation, random_rotation
+from index_builder.row_store import RowStore
+from index_builder.threads import in_threads
 
-# Lloyd's iterations gain little after ten, and time is linear in them.
-_ITERATIONS = 10
-# How a BLAS splits a product between its threads decides the last bits of the result, and through them the bytes of an
-# index; FAISS's own threads do not. A fixed number makes them the same on a laptop and on a large machine.
-_BLAS_THREADS = 2
+# FAISS takes 256 vectors for each of the 256 centroids of a sub-quantizer; more change nothing.
+_CODE_TRAINING_ROWS = 65_536
+# Training files beyond this size are walked over on disk.
+IN_MEMORY = 512 << 20
+_HNSW_CONSTRUCTION = 200
+# Rows that one thread encodes at a time; a fixed number, for products of other shapes differ in their last bits.
+_ENCODED_AT_ONCE = 4_096
 
 
-def codebook_id(plan: IndexPlan, fingerprint: str, sample: np.ndarray) -> str:
-    """Names a codebook by all that goes into its training: the plan, the encoder, the sampled vectors, the library."""
-    sampled = hashlib.sha256(np.ascontiguousarray(sample).tobytes()).hexdigest()
-    return canonical_json.digest([plan.codebook_identity(), fingerprint, sampled, faiss().__version__])[:16]
+@dataclass(frozen=True)
+class Codebook:
+    """A trained, empty FAISS index (IndexIVF, below an IndexPreTransform where there is a rotation), its rotation as
+    float32 [rotated, dimension] (None where there is none) and its centroids."""
+
+    index: Any
+    inner: Any
+    rotation: np.ndarray | None
+    tree: CentroidTree
+
+    @classmethod
+    def of(cls, index: Any, cells: np.ndarray, starts: np.ndarray) -> Codebook:
+        """From what `codebook.faiss`, `cells.npy` and `starts.npy` hold."""
+        library = faiss()
+        inner = library.downcast_index(library.extract_index_ivf(index))
+        rotation = None
+        if isinstance(pre := library.downcast_index(index), library.IndexPreTransform):
+            chain = library.downcast_VectorTransform(pre.chain.at(0))
+            rotation = library.vector_to_array(chain.A).reshape(chain.d_out, chain.d_in)
+        centroids = library.downcast_index(inner.quantizer).reconstruct_n(0, inner.nlist)
+        product = inner.metric_type == library.METRIC_INNER_PRODUCT
+        return cls(index, inner, rotation, CentroidTree(cells, centroids, starts, product))
+
+    def rotate(self, vectors: np.ndarray) -> np.ndarray:
+        """float32 [n, dimension] to [n, rotated]."""
+        return vectors if self.rotation is None else vectors @ self.rotation.T
+
+    def serialized(self) -> bytes:
+        """The empty FAISS index."""
+        return bytes(faiss().serialize_index(self.index))
 
 
-def train_codebook(vectors: np.ndarray, plan: IndexPlan) -> bytes:
-    """Trains an IVF-PQ codebook.
+def codebook_id(plan: IndexPlan, fingerprint: str, sample: bytes) -> str:
+    """Names a codebook by all that goes into its training.
 
     Args:
-        vectors: float32 [n, dimension], prepared for the plan's metric.
-        plan: of family `ivf_pq`.
-
-    Returns:
-        The trained, empty FAISS index, serialised. The same for any number of threads.
+        plan: of the index.
+        fingerprint: of the encoder.
+        sample: digest of the training rows.
     """
-    with threadpool_limits(limits=_BLAS_THREADS, user_api="blas"):
-        return _train(vectors, plan)
+    parts = [plan.codebook_identity(), fingerprint, hashlib.sha256(sample).hexdigest(), faiss().__version__]
+    return canonical_json.digest(parts)[:16]
 
 
-def _train(vectors: np.ndarray, plan: IndexPlan) -> bytes:
-    library = faiss()
-    metric = library.METRIC_L2 if plan.metric == "l2" else library.METRIC_INNER_PRODUCT
-    rotation = library.LinearTransform(plan.dimension, plan.rotated, False)
-    library.copy_array_to_vector(balanced_rotation(vectors, plan.rotated, plan.code_bytes).ravel(), rotation.A)
-    rotation.is_trained = True
-    rotation.is_orthonormal = True
-    rotated = rotation.apply(vectors)
-    quantizer = library.IndexFlat(plan.rotated, metric)
-    _k_means(rotated, plan, quantizer)
-    inner = library.IndexIVFPQ(quantizer, plan.rotated, plan.lists, plan.code_bytes, 8, metric)
-    nearest = quantizer.search(rotated, 1)[1][:, 0]
-    residuals = rotated - quantizer.reconstruct_n(0, plan.lists)[nearest]
-    inner.pq.cp.niter = _ITERATIONS
-    inner.pq.cp.seed = plan.seed
-    inner.pq.cp.min_points_per_centroid = 1  # The plan has decided that there are enough: no warnings.
-    inner.pq.train(residuals)
+def train_codebook(sample: RowStore, plan: IndexPlan, scratch: Path | None = None) -> Codebook:
+    """Trains everything but the inverted lists. The same for any number of threads.
+
+    Args:
+        sample: float32 [n, dimension], prepared for the plan's metric.
+        plan: of a family with inverted lists.
+        scratch: a folder for rotated and grouped copies of the sample; None keeps them in memory.
+    """
+    rotation = _rotation(sample, plan)
+    rotated = sample if rotation is None else _rotated(sample, rotation, scratch)
+    tree = train_centroids(rotated, plan.lists, plan.metric != "l2", plan.seed, scratch)
+    inner = _empty_ivf(plan, tree)
+    part = rotated.evenly(_CODE_TRAINING_ROWS)
+    _train_code(inner, part, tree, plan)
     inner.is_trained = True
-    return bytes(library.serialize_index(library.IndexPreTransform(rotation, inner)))
-
-
-def _k_means(vectors: np.ndarray, plan: IndexPlan, quantizer: Any) -> None:
-    """Fills `quantizer` with the plan's number of centroids; of unit length for inner products (spherical k-means)."""
     library = faiss()
-    settings = library.ClusteringParameters()
-    settings.niter = _ITERATIONS
-    settings.seed = plan.seed
-    settings.spherical = plan.metric != "l2"
-    settings.min_points_per_centroid = 1
-    library.Clustering(vectors.shape[1], plan.lists, settings).train(vectors, quantizer)
+    if rotation is None:
+        return Codebook(inner, inner, None, tree)
+    chain = library.LinearTransform(plan.dimension, plan.rotated, False)
+    library.copy_array_to_vector(np.ascontiguousarray(rotation).ravel(), chain.A)
+    chain.is_trained = True
+    chain.is_orthonormal = True
+    whole = library.IndexPreTransform(chain, inner)
+    whole.is_trained = True
+    return Codebook(whole, inner, rotation, tree)
+
+
+def _rotation(sample: RowStore, plan: IndexPlan) -> np.ndarray | None:
+    if plan.rotation == "none":
+        return None
+    if plan.rotation == "random":
+        return random_rotation(plan.dimension, plan.rotated, plan.seed)
+    part = sample.evenly(_CODE_TRAINING_ROWS)
+    if plan.rotation == "pca":
+        return principal_rotation(part, plan.rotated)
+    return balanced_rotation(part, plan.rotated, plan.subquantizers)
+
+
+def _rotated(sample: RowStore, rotation: np.ndarray, scratch: Path | None) -> RowStore:
+    rotated = RowStore(scratch / "rotated" if scratch else None, sample.rows, len(rotation))
+    blocks = sample.blocks()
+    for start, block in in_threads(lambda each: (each[0], each[1] @ rotation.T), blocks):
+        rotated.write(start, block)
+    return rotated
+
+
+def _empty_ivf(plan: IndexPlan, tree: CentroidTree) -> Any:
+    """An IndexIVF of the plan's code whose quantizer holds the centroids."""
+    library = faiss()
+    metric, dimension = faiss_metric(plan.metric), plan.rotated
+    if plan.hnsw_links:
+        quantizer = library.IndexHNSWFlat(dimension, plan.hnsw_links, metric)
+        quantizer.hnsw.efConstruction = _HNSW_CONSTRUCTION
+        with _OneFaissThread():  # The order in which nodes are linked decides the graph.
+            quantizer.add(tree.centroids)
+    else:
+        quantizer = library.IndexFlat(dimension, metric)
+        quantizer.add(tree.centroids)
+    quantizer.this.disown()
+    if plan.code in ("pq8", "pq4"):
+        inner = library.IndexIVFPQ(quantizer, dimension, plan.lists, plan.subquantizers, int(plan.code[2:]), metric)
+        inner.by_residual = plan.code == "pq8" or plan.family != "ivf_pq_fastscan"
+        inner.use_precomputed_table = -1
+    elif plan.code == "rabitq":
+        inner = library.IndexIVFRaBitQ(quantizer, dimension, plan.lists, metric)
+    else:
+        kind = {
+            "sq8": library.ScalarQuantizer.QT_8bit,
+            "sq4": library.ScalarQuantizer.QT_4bit,
+            "sqfp16": library.ScalarQuantizer.QT_fp16,
+        }[plan.code]
+        inner = library.IndexIVFScalarQuantizer(quantizer, dimension, plan.lists, kind, metric)
+    inner.own_fields = True
+    return inner
+
+
+class _OneFaissThread:
+    def __enter__(self) -> None:
+        self._before = faiss().omp_get_max_threads()
+        faiss().omp_set_num_threads(1)
+
+    def __exit__(self, *raised: object) -> None:
+        faiss().omp_set_num_threads(self._before)
+
+
+def _train_code(inner: Any, part: np.ndarray, tree: CentroidTree, plan: IndexPlan) -> None:
+    """Trains the code of `inner` on what it will encode: residuals, or the vectors themselves."""
+    library = faiss()
+    lists = assign_all(tree, part)
+    residuals = part - tree.centroids[lists] if inner.by_residual else part
+    if plan.code not in ("pq8", "pq4"):
+        residuals = np.ascontiguousarray(residuals, np.float32)
+        with _OneFaissThread():
+            inner.train_encoder(len(residuals), library.swig_ptr(residuals), library.swig_ptr(lists))
+        return
+    size = plan.rotated // plan.subquantizers
+    columns = [np.ascontiguousarray(residuals[:, first : first + size]) for first in range(0, plan.rotated, size)]
+    trained = in_threads(lambda column: k_means(column, inner.pq.ksub, False, plan.seed), columns)
+    library.copy_array_to_vector(np.concatenate([each.ravel() for each in trained]), inner.pq.centroids)
+
+
+def assign_all(tree: CentroidTree, vectors: np.ndarray) -> np.ndarray:
+    """int64 [n]: the list of each of float32 [n, rotated] vectors, by all cores."""
+    pieces = [vectors[start : start + _ENCODED_AT_ONCE] for start in range(0, len(vectors), _ENCODED_AT_ONCE)]
+    return np.concatenate([np.empty(0, np.int64), *in_threads(tree.assign, pieces)])
 
 
 @dataclass(frozen=True)
@@ -83,21 +188,27 @@ class Codes:
     codes: np.ndarray
 
 
-def encode_vectors(codebook: Any, vectors: np.ndarray) -> Codes:
-    """Assigns vectors to lists and encodes their residuals.
+def encode_vectors(codebook: Codebook, vectors: np.ndarray, metric: str) -> Codes:
+    """Assigns vectors to lists and encodes them.
 
     Args:
-        codebook: a FAISS index from `train_codebook`.
-        vectors: float32 [n, d], prepared.
+        codebook: trained.
+        vectors: float [n, d], as stored.
+        metric: they are prepared for.
     """
-    library = faiss()
-    inner = library.extract_index_ivf(codebook)
-    rotated = library.downcast_VectorTransform(library.downcast_index(codebook).chain.at(0)).apply(vectors)
-    packed = inner.sa_encode(rotated)
-    # FAISS puts the list number before each code, little-endian, in as many bytes as it needs.
-    prefix = inner.coarse_code_size()
-    lists = np.zeros(len(packed), np.int64)
-    for byte in range(prefix):
-        lists |= packed[:, byte].astype(np.int64) << (8 * byte)
+    library, inner = faiss(), codebook.inner
+
+    def encode(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rotated = np.ascontiguousarray(codebook.rotate(prepare(block, metric)), np.float32)
+        lists = codebook.tree.assign(rotated)
+        codes = np.zeros((len(block), inner.code_size), np.uint8)
+        pointers = (library.swig_ptr(each) for each in (rotated, lists, codes))
+        inner.encode_vectors(len(block), *pointers, False)
+        return lists, codes
+
+    pieces = [vectors[start : start + _ENCODED_AT_ONCE] for start in range(0, len(vectors), _ENCODED_AT_ONCE)]
+    made = list(in_threads(encode, pieces))
+    lists = np.concatenate([np.empty(0, np.int64), *(each[0] for each in made)])
+    codes = np.concatenate([np.empty((0, inner.code_size), np.uint8), *(each[1] for each in made)])
     order = np.argsort(lists, kind="stable")
-    return Codes(lists[order].astype(np.int32), order.astype(np.int32), np.ascontiguousarray(packed[order, prefix:]))
+    return Codes(lists[order].astype(np.int32), order.astype(np.int32), codes[order])

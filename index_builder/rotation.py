@@ -50,3 +50,15 @@ def deal_eigenvalues(variances: np.ndarray, groups: int) -> list[np.ndarray]:
         members[best].append(position)
         products[best] += log
     return [np.array(group, np.int64) for group in members]
+
+
+def principal_rotation(vectors: np.ndarray, rotated: int) -> np.ndarray:
+    """float32 [rotated, d]: the principal components of float32 [n, d] vectors, largest first."""
+    return balanced_rotation(vectors, rotated, 1)
+
+
+def random_rotation(dimension: int, rotated: int, seed: int) -> np.ndarray:
+    """float32 [rotated, dimension], orthonormal rows (or columns, where it adds dimensions), drawn at random."""
+    size = max(dimension, rotated)
+    drawn, upper = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))
+    return np.ascontiguousarray((drawn * np.sign(np.diag(upper)))[:rotated, :dimension], np.float32)

@@ -1,16 +1,29 @@
-"""Samples by the hash of the item id: the same rows for any order, workers or machine; never the first N."""
+"""Samples by the hash of the item id: the same rows for any order, workers or machine; never the first N.
+
+The rows with the lowest hashes are the queries of the evaluation; of the others, those with the lowest hashes under
+another seed are what is trained on. Rows that are no use to a trainer - vectors that are not finite, or zero - are left
+out, and of equal vectors one is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import xxhash
 
+from catalog import storage
 from catalog.partition import item_hashes
 
 TRAINING_SEED = 0x7EA1
 QUERY_SEED = 0x9E57
+# Of a small catalog, at most this share asks: the others are trained on.
+MOST_ASKING = 0.2
+# A hash threshold gives about the wanted number: aim a little higher and cut.
+_OVERSAMPLING = 1.1
 
 
 @dataclass(frozen=True)
@@ -23,14 +36,81 @@ class VectorSample:
     vectors: np.ndarray
 
 
-def sample(item_ids: Sequence[str], vectors: np.ndarray, first_row: int, seed: int, share: float) -> VectorSample:
-    """Those rows whose hash lies in the lowest `share` of its range; vectors that are not finite are left out."""
-    keys = item_hashes(item_ids, seed)
-    chosen = keys < np.uint64(min(2**64 - 1, int(share * 2**64))) if share < 1 else np.ones(len(keys), bool)
-    picked = np.flatnonzero(chosen)
-    finite = np.isfinite(np.asarray(vectors[picked], np.float32)).all(axis=1)
-    picked = picked[finite]
-    return VectorSample(keys[picked], first_row + picked.astype(np.int64), vectors[picked])
+@dataclass(frozen=True)
+class Shares:
+    """What is drawn: the share of the rows that ask, and the share that is trained on, for each value of a column
+    where one is to be represented, and for all others."""
+
+    queries: float
+    training: float
+    by_value: Mapping[str, float]
+
+    @classmethod
+    def of(cls, queries: int, training: int, rows: int, strata: Mapping[str, int] | None = None) -> Shares:
+        """Shares that give about `queries` and `training` of `rows` rows.
+
+        Args:
+            strata: rows of each value. Half of the training rows are dealt to the values alike, half by their rows, so
+                that a rare value is seen and a frequent one is not forgotten.
+        """
+        asking = min(1.0, _OVERSAMPLING * queries / max(1, rows))
+        common = min(1.0, _OVERSAMPLING * training / max(1, rows))
+        if not strata:
+            return cls(asking, common, {})
+        alike = _OVERSAMPLING * training / 2 / len(strata)
+        shares = {value: min(1.0, common / 2 + alike / count) for value, count in strata.items()}
+        return cls(asking, common, shares)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The rows drawn of one partition: those that ask, and those to train on, with a digest of each vector (uint64)."""
+
+    queries: VectorSample
+    training: VectorSample
+    digests: np.ndarray
+
+
+def draw(
+    item_ids: Sequence[str],
+    vectors: np.ndarray,
+    first_row: int,
+    seed: int,
+    shares: Shares,
+    values: Sequence[str] | None = None,
+) -> Drawn:
+    """Draws from consecutive rows.
+
+    Args:
+        item_ids: of the rows.
+        vectors: [n, d], as stored.
+        first_row: row number of the first.
+        seed: of the training sample.
+        shares: how much.
+        values: of the column to represent.
+    """
+    asking_keys, keys = item_hashes(item_ids, QUERY_SEED), item_hashes(item_ids, TRAINING_SEED + seed)
+    asking = _below(asking_keys, np.full(len(keys), shares.queries))
+    wanted = np.full(len(keys), shares.training)
+    if values is not None:
+        wanted = np.array([shares.by_value.get(value, shares.training) for value in values])
+    training = _below(keys, wanted) & ~asking
+    queries = _usable(VectorSample(asking_keys, first_row + np.arange(len(keys)), vectors), np.flatnonzero(asking))
+    trained = _usable(VectorSample(keys, first_row + np.arange(len(keys)), vectors), np.flatnonzero(training))
+    digests = np.fromiter((xxhash.xxh3_64_intdigest(each.tobytes()) for each in trained.vectors), np.uint64)
+    return Drawn(queries, trained, digests)
+
+
+def _below(keys: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Whether each hash is in the lowest share of its range; each row has its own share."""
+    return (keys >> np.uint64(11)).astype(np.float64) < shares * 2.0**53
+
+
+def _usable(rows: VectorSample, picked: np.ndarray) -> VectorSample:
+    vectors = np.asarray(rows.vectors[picked])
+    values = vectors.astype(np.float32)
+    picked = picked[np.isfinite(values).all(axis=1) & values.any(axis=1)]
+    return VectorSample(rows.keys[picked], rows.rows[picked].astype(np.int64), rows.vectors[picked])
 
 
 def merge_samples(parts: Sequence[VectorSample], most: int) -> VectorSample:
@@ -42,3 +122,43 @@ def merge_samples(parts: Sequence[VectorSample], most: int) -> VectorSample:
     order = np.lexsort((rows, keys))[:most]
     vectors = np.concatenate([part.vectors for part in parts if len(part.keys)] or [parts[0].vectors])
     return VectorSample(keys[order], rows[order], vectors[order])
+
+
+def kept_rows(keys: np.ndarray, digests: np.ndarray, most: int) -> np.ndarray:
+    """bool [n]: of all drawn rows, those with the lowest hashes, `most` at most, and one of each vector."""
+    order = np.argsort(keys, kind="stable")
+    _, first = np.unique(digests[order], return_index=True)
+    kept = np.zeros(len(keys), bool)
+    kept[order[np.sort(first)[:most]]] = True
+    return kept
+
+
+def write_sample(url: str, sample: VectorSample, digests: np.ndarray | None = None) -> None:
+    """Stores sampled rows as one uncompressed Arrow batch: key, row, digest, vector."""
+    width = sample.vectors.dtype.itemsize * sample.vectors.shape[1]
+    data = pa.py_buffer(np.ascontiguousarray(sample.vectors))
+    batch = pa.record_batch(
+        {
+            "key": pa.array(sample.keys, pa.uint64()),
+            "row": pa.array(sample.rows, pa.int64()),
+            "digest": pa.array(np.zeros(len(sample.keys), np.uint64) if digests is None else digests, pa.uint64()),
+            "vector": pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(sample.keys), [None, data]),
+        }
+    ).replace_schema_metadata({"dtype": sample.vectors.dtype.name, "dimension": str(sample.vectors.shape[1])})
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    storage.write(url, sink.getvalue())
+
+
+def read_sample(url: str) -> tuple[VectorSample, np.ndarray]:
+    """A sample as it was stored, and its digests; views of the file."""
+    path = storage.store_for(url).local_path(url)
+    source = pa.memory_map(str(path)) if path else pa.BufferReader(storage.read_bytes(url))
+    batch = pa.ipc.open_file(source).get_batch(0)
+    notes = batch.schema.metadata
+    flat = np.frombuffer(batch.column("vector").buffers()[1] or b"", np.dtype(notes[b"dtype"].decode()))
+    vectors = flat.reshape(-1, int(notes[b"dimension"]))[: len(batch)]
+    columns = (batch.column(name).to_numpy() for name in ("key", "row", "digest"))
+    keys, rows, digests = columns
+    return VectorSample(keys, rows, vectors), digests

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import storage
-from catalog.embedding_file import file_schema, read_file, vectors_of
+from catalog.embedding_file import file_schema, read_file
 from catalog.metadata import cast, unify
 from catalog.snapshot import FileEntry, Snapshot
+from catalog.vector_column import read_vectors
 
 ITEM_COLUMNS = ("item_id", "product_id", "image_uri", "metadata")
 
@@ -51,10 +52,21 @@ def _with_metadata(table: pa.Table, target: pa.DataType) -> pa.Table:
 
 def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> tuple[list[str], np.ndarray]:
     """Item ids and stored vectors [n, d] of a partition, in row order."""
-    table = read_partition(store, snapshot, partition, ["embedding"])
-    if len(table) == 0:
-        return [], np.empty((0, snapshot.encoder.dimension), np.float32)
-    return table["item_id"].to_pylist(), vectors_of(table["embedding"], snapshot.encoder.dimension)
+    ids: list[str] = []
+    blocks = [np.empty((0, snapshot.encoder.dimension), np.float32)]
+    for entry in snapshot.files_of(partition):
+        url = storage.join(store, entry.path)
+        table, stored = read_file(url, ["item_id"]), read_vectors(url, snapshot.encoder.dimension)
+        if entry.removed:
+            live = _live(table, entry)
+            table, stored = table.filter(pa.array(live)), stored[live]
+        if len(stored):
+            ids += table["item_id"].to_pylist()
+            blocks.append(stored)
+    if len(blocks) <= 2:
+        return ids, blocks[-1]  # A file is sorted.
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return [ids[row] for row in order], np.concatenate(blocks[1:])[order]
 
 
 def metadata_type(store: str, snapshot: Snapshot) -> pa.DataType | None:

@@ -11,14 +11,15 @@ import numpy as np
 
 def write_vectors(path: Path, parts: Iterable[np.ndarray], rows: int, dimension: int, vector_type: str) -> None:
     """Writes [rows, dimension] vectors as float16 or float32, a part at a time."""
-    vectors = np.lib.format.open_memmap(path, "w+", np.dtype(vector_type), (rows, dimension))
-    start = 0
-    for part in parts:
-        vectors[start : start + len(part)] = part
-        start += len(part)
-    if start != rows:
-        raise ValueError(f"{start} vectors were given, expected {rows}")
-    vectors.flush()
+    dtype, written = np.dtype(vector_type), 0
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows, dimension)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype).data)
+            written += len(part)
+    if written != rows:
+        raise ValueError(f"{written} vectors were given, expected {rows}")
 
 
 def open_vectors(path: Path) -> np.ndarray:

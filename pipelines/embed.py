@@ -13,13 +13,12 @@ from typing import Any
 import apache_beam as beam
 
 from catalog import compaction, storage
-from catalog.embedding_store import StoreSettings, create, read_settings
 from catalog.encoder_info import EncoderInfo
-from catalog.errors import CatalogIndexerError, ConflictError, IntegrityError, UsageError
-from catalog.partition import check_partitions, default_partitions
+from catalog.errors import CatalogIndexerError, ConflictError
+from catalog.lineage import find_base, open_store
 from catalog.partition_rows import Changes
 from catalog.run import Run, RunPlan
-from catalog.snapshot import Counts, Snapshot, latest_of, latest_snapshot
+from catalog.snapshot import Counts, latest_snapshot
 from catalog.source import Catalog, CatalogSource, open_catalog
 from encoders.decode import DecodeLimits
 from encoders.registry import load_encoder, precision_of, with_precision, without_precision
@@ -156,12 +155,9 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
     say(f"catalog: {catalog.describe()}")
     encoder = load_encoder(spec, config.engine).info
     say(f"encoder: {encoder.name}, {encoder.dimension} dimensions, fingerprint {encoder.fingerprint[:12]}")
-    try:
-        settings = _store_settings(config, output, catalog.rows)
-    except OSError as error:
-        raise UsageError(f"--output {output} cannot be used: {error.strerror or error}") from None
+    settings = open_store(output, config.partitions, config.vector_type, catalog.rows)
     parent = latest_snapshot(output)
-    base = _base(output, parent, encoder, settings, catalog.rows, say)
+    base = find_base(output, parent, encoder, settings, catalog.rows, say)
     plan = RunPlan(
         catalog=catalog.identity(),
         fingerprint=encoder.fingerprint,
@@ -230,56 +226,6 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_secrets(each) for each in value]
     return storage.redact_text(storage.redact(value)) if isinstance(value, str) else value
-
-
-def _store_settings(config: EmbedConfig, output: str, rows: int) -> StoreSettings:
-    """Creates the store or checks that it fits. Raises UsageError."""
-    there = read_settings(output)
-    if there is not None:
-        for flag, wanted, found in (
-            ("--partitions", config.partitions, there.partitions),
-            ("--vector-type", config.vector_type, there.vector_type),
-        ):
-            if wanted is not None and wanted != found:
-                raise UsageError(f"{flag} {wanted}: {output} was created with {found}; leave the flag out")
-        return there
-    partitions = default_partitions(rows) if config.partitions is None else check_partitions(config.partitions)
-    return create(output, StoreSettings(partitions, config.vector_type or "float16"))
-
-
-def _base(
-    output: str,
-    parent: Snapshot | None,
-    encoder: EncoderInfo,
-    settings: StoreSettings,
-    rows: int,
-    say: Callable[[str], None],
-) -> Snapshot | None:
-    """The snapshot to build on: the newest of this encoder, None where it has none yet.
-
-    Raises UsageError or IntegrityError when the run must not follow the newest snapshot.
-    """
-    if parent is None:
-        return None
-    if (parent.vector_type, parent.partitions) != (settings.vector_type, settings.partitions):
-        raise IntegrityError(
-            f"{output}/store.json does not belong to snapshot {parent.sequence}, which has {parent.partitions} "
-            f"partitions of {parent.vector_type}; restore it, or give another --output"
-        )
-    if rows == 0 and parent.vectors:
-        raise UsageError(
-            f"the catalog has no rows, and {output} has {parent.vectors:,} items, which would all be removed; an empty "
-            "export is refused: give another --output if it is meant"
-        )
-    if parent.encoder.fingerprint == encoder.fingerprint:
-        return parent
-    base = latest_of(output, encoder.fingerprint)
-    what = f"goes on with lineage {base.lineage}, from snapshot {base.sequence}" if base else "starts a new lineage"
-    say(
-        f"another encoder than snapshot {parent.sequence}'s ({parent.encoder.name}, fingerprint "
-        f"{parent.encoder.fingerprint[:12]}): the run {what}; vectors of two encoders never meet in one snapshot"
-    )
-    return base
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from catalog.encoder_info import EncoderInfo
 from catalog.errors import CatalogIndexerError
+from catalog.lineage import check_loss
 from catalog.rows import RowReader, row_schema, split_by_partition
 from catalog.run import PartitionResult, Run
 from catalog.snapshot import Counts, Snapshot, read_snapshot, write_snapshot
@@ -206,19 +207,14 @@ class FinishRun(beam.DoFn):
         )
 
     def _check_loss(self, snapshot: Snapshot) -> None:
-        """Raises CatalogIndexerError, the run being forgotten, when more items would go than may: a mount that is
-        missing or a wrong flag looks like a catalog whose images are gone."""
-        if self._finish.parent is None:
-            return
-        before = read_snapshot(self._work.store, self._finish.parent).vectors  # Also where a lineage starts.
-        if snapshot.vectors >= before * (1 - self._finish.may_lose):
-            return
-        Run(self._work.store, self._work.run_id).forget()
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in snapshot.counts.rejects_by_reason.items())
-        raise CatalogIndexerError(
-            f"of {before:,} items only {snapshot.vectors:,} would be left ({snapshot.counts.removed:,} are not in the "
-            f"catalog any more; rejected: {reasons or 'none'}); nothing was published. If meant, give --may-lose 1"
-        )
+        """Raises CatalogIndexerError, the run being forgotten, when more items would go than may."""
+        work, parent = self._work, self._finish.parent
+        before = None if parent is None else read_snapshot(work.store, parent)  # Also where a lineage starts.
+        try:
+            check_loss(before, snapshot, self._finish.may_lose)
+        except CatalogIndexerError:
+            Run(work.store, work.run_id).forget()
+            raise
 
 
 def assemble_snapshot(results: Sequence[PartitionResult], work: EncodeSettings, finish: FinishSettings) -> Snapshot:

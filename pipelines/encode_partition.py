@@ -5,7 +5,6 @@ This is the body of the fused DoFn, callable without Beam, by several threads at
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import tempfile
 import threading
@@ -22,10 +21,10 @@ from catalog import compaction, storage
 from catalog.embedding_file import EmbeddingFileWriter, schema
 from catalog.errors import CatalogIndexerError
 from catalog.partition_rows import Changes, PartitionDiff, PartitionRows, clean, compare, stored_items
-from catalog.rejects import LASTING, TRANSIENT, Reason, Reject, count_by_reason, encode_rejects, read_lasting
+from catalog.rejects import LASTING, TRANSIENT, Reason, Reject, count_by_reason, read_lasting
 from catalog.rows import row_schema
 from catalog.run import PartitionResult, Run
-from catalog.snapshot import Counts, FileEntry, RejectsEntry, Snapshot
+from catalog.snapshot import Counts, FileEntry, Snapshot
 from encoders.decode import DecodeLimits
 from encoders.image_encoder import ImageEncoder
 from encoders.image_loader import ImageRequest, LoadedImage, LoadFailure, SameContent
@@ -128,7 +127,8 @@ class PartitionEncoder:
             removed=rows.removed(),
             stale=len(outcome.stale),
         )
-        entry, rejects_changed = self._store_rejects(partition, outcome.rejects)
+        rejected = self._base.rejects_of(partition) if self._base else None
+        entry, rejects_changed = self._run.store_rejects(partition, outcome.rejects, rejected)
         changed = files != before or rejects_changed
         result = PartitionResult(partition, tuple(files), entry, counts, changed, meter.totals())
         # A partition in which nothing happened leaves no trace: checking it again is cheaper than a commit.
@@ -217,19 +217,6 @@ class PartitionEncoder:
     def _lasting_rejects(self, partition: int) -> dict[str, Reject]:
         entry = self._base.rejects_of(partition) if self._base else None
         return read_lasting(storage.join(self._settings.store, entry.path)) if entry else {}
-
-    def _store_rejects(self, partition: int, rejects: list[Reject]) -> tuple[RejectsEntry | None, bool]:
-        """Stores the rejects unless the snapshot before has the same ones; says whether they changed."""
-        there = self._base.rejects_of(partition) if self._base else None
-        if not rejects:
-            return None, there is not None
-        data = encode_rejects(rejects)
-        digest = hashlib.sha256(data).hexdigest()
-        if there is not None and there.sha256 == digest:
-            return there, False
-        path = self._run.rejects_path(partition, digest)
-        storage.write(storage.join(self._settings.store, path), data)
-        return RejectsEntry(partition, path, digest, len(rejects)), True
 
 
 def _without(entry: FileEntry, item_ids: Sequence[str]) -> FileEntry:

@@ -1,15 +1,15 @@
 """The index job: a snapshot to a published version.
 
-Partitions are sampled, one worker trains, partitions are encoded and compared with the queries, one worker assembles,
-evaluates and publishes. Each step is a plain function of `index_builder`; what it stores is named by content, so a job
-that was killed finds it again.
+Partitions are sampled, one worker trains, partitions are encoded and compared with the queries, codes are merged and
+assembled, one worker evaluates and publishes. Each stage is a plain function of `index_builder.stages`; what a unit of
+it stores is named by what it is of, so a job that was killed finds it again.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 
@@ -17,11 +17,12 @@ from catalog import storage
 from catalog.errors import UsageError
 from catalog.manifest import Manifest, artifact_root, check_name, manifest_url, read_manifest
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
-from index_builder.build import VersionJob, version_id
+from index_builder.earlier import earlier_version, keep_lists
 from index_builder.measures import check_metric
 from index_builder.plan import plan_index
 from index_builder.publish import point_to_published
-from pipelines.index_steps import BuildAndPublish, EncodeCodes, MergeEncoded, SamplePartition, Train
+from index_builder.version_job import VersionJob, version_id
+from pipelines.index_steps import build
 from pipelines.runner import pipeline_options, run
 
 # Vectors are kept for re-ranking up to this size, unless a flag says otherwise.
@@ -40,6 +41,13 @@ class IndexConfig:
         snapshot: None means the newest.
         rerank: `auto`, `stored` or `none`: whether the version keeps its vectors.
         channel: to point to the new version.
+        parts: index files to share the lists between, for several servers.
+        queries: items that the evaluation asks with.
+        stratify: metadata column whose values all get their share of the training sample.
+        retrain: train a codebook even where an earlier one still fits.
+        memory: bytes that a stage may hold.
+        recall_target: recall@10 that the default operating point should reach.
+        latency_target: milliseconds that a single search may take there.
         beam_arguments: flags for Beam.
     """
 
@@ -50,6 +58,13 @@ class IndexConfig:
     snapshot: int | None = None
     rerank: str = "auto"
     channel: str = "prod"
+    parts: int = 1
+    queries: int = 1_000
+    stratify: str | None = None
+    retrain: bool = False
+    memory: int = 1 << 30
+    recall_target: float | None = None
+    latency_target: float | None = None
     beam_arguments: tuple[str, ...] = ()
 
 
@@ -99,60 +114,47 @@ def index(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -
 
 def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob:
     metric = check_metric(config.metric or snapshot.encoder.metric)
+    root = storage.check_writable(artifact_root(config.artifacts, config.name))
     plan = plan_index(snapshot.vectors, snapshot.encoder.dimension, metric)
     width = 2 if snapshot.vector_type == "float16" else 4
     fits = snapshot.vectors * snapshot.encoder.dimension * width <= _KEEP_VECTORS_BELOW
     keep = plan.family != "flat" and (config.rerank == "stored" or (config.rerank == "auto" and fits))
-    return VersionJob(
-        root=storage.check_writable(artifact_root(config.artifacts, config.name)),
+    plan = replace(plan, refine=keep, parts=config.parts if plan.lists else 1)
+    earlier = None if config.retrain else earlier_version(root, snapshot)
+    if earlier is not None:
+        plan = keep_lists(plan, earlier, snapshot.vectors)
+    job = VersionJob(
+        root=root,
         name=config.name,
         store=store,
         fingerprint=snapshot.encoder.fingerprint,
         sequence=snapshot.sequence,
-        version=version_id(snapshot, plan, keep),
         plan=plan,
-        keep_vectors=keep,
         channel=check_name("--channel", config.channel),
+        queries=config.queries,
+        stratify=config.stratify,
+        recall_target=config.recall_target,
+        latency_target_ms=config.latency_target,
+        earlier=earlier.version if earlier is not None else None,
+        memory=config.memory,
     )
+    return replace(job, version=version_id(job, snapshot))
 
 
 def _summarize(manifest: Manifest, channel: str, seconds: float) -> IndexSummary:
-    entry = manifest.file("index")
-    assert entry is not None
+    size = sum(entry.bytes for entry in manifest.files if entry.role == "index")
     return IndexSummary(
         vectors=manifest.vectors,
         dimension=manifest.encoder.dimension,
         metric=manifest.metric,
         index=manifest.index["factory"],
-        bytes=entry.bytes,
-        bytes_per_vector=round(entry.bytes / manifest.vectors, 2),
+        bytes=size,
+        bytes_per_vector=round(size / manifest.vectors, 2),
         recall=manifest.recall,
         version=manifest.version,
         channel=channel,
         seconds=round(seconds, 3),
         seconds_by_stage=manifest.seconds_by_stage,
-    )
-
-
-def build(pipeline: beam.Pipeline, job: VersionJob, snapshot: Snapshot) -> None:
-    """Adds the job to `pipeline`."""
-    partitions = (
-        pipeline
-        | "Partitions" >> beam.Create(list(range(snapshot.partitions)))
-        | "SpreadPartitions" >> beam.Reshuffle()
-    )
-    trained = (
-        partitions
-        | "Sample" >> beam.ParDo(SamplePartition(job))
-        | "CollectSamples" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        | "Train" >> beam.ParDo(Train(job))
-    )
-    side = beam.pvalue.AsSingleton(trained)
-    (
-        partitions
-        | "Encode" >> beam.ParDo(EncodeCodes(job), side)
-        | "MergeNeighbours" >> beam.CombineGlobally(MergeEncoded(job.plan.metric))
-        | "BuildAndPublish" >> beam.ParDo(BuildAndPublish(job), side)
     )
 
 

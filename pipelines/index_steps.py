@@ -1,171 +1,177 @@
-"""The steps of the index job as Beam sees them: what goes in, what comes out, and the plain function in between."""
+"""The stages of the index job as Beam sees them: units of work go in, one unit at a time is done, a barrier follows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 
-from catalog import storage
-from catalog.embedding_file import read_file, vectors_of
-from catalog.manifest import manifest_url
-from catalog.snapshot import read_snapshot
-from index_builder.build import VersionJob, build_version
-from index_builder.code_files import codebook_url, codes_url, read_codebook, write_codebook, write_codes
-from index_builder.codebook import codebook_id, encode_vectors, train_codebook
-from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
-from index_builder.measures import prepare
-from index_builder.publish import point_to_published, publish
-from index_builder.sample import QUERY_SEED, TRAINING_SEED, VectorSample, merge_samples, sample
-from index_builder.snapshot_vectors import partition_vectors, row_offsets, rows_of_files
+from catalog.snapshot import Snapshot, read_snapshot
+from index_builder.stages.assembling import merge_codes, write_index_part, write_shard
+from index_builder.stages.encoding import encode_stretch
+from index_builder.stages.finishing import finish
+from index_builder.stages.sampling import count_strata, sample_partition, total_strata
+from index_builder.stages.training import codebook_to_use, read_queries, read_training, train
+from index_builder.version_job import VersionJob
+from index_builder.work import encoded_stretches, run_stretches, sampled_partitions, shards
 
-QUERIES = 1_000
-# A hash threshold gives about the wanted number: aim a little higher and cut.
-_OVERSAMPLING = 1.1
-
-# When a stage first began and last ended, in seconds since 1970.
+# When a stage first began and last ended, in seconds since 1970; and seconds of work of one kind, over all workers.
 Spans = dict[str, tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """Of one partition: vectors to train on, vectors to ask with, and when it was done."""
+class Stage(beam.DoFn):
+    """A unit of work to how long it took. What all units need - snapshot, codebook, queries - is read once a worker."""
 
-    training: VectorSample
-    queries: VectorSample
-    spans: Spans
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The codebook's id (None for a Flat index), the queries, prepared, and when it was done."""
-
-    codebook: str | None
-    queries: VectorSample
-    spans: Spans
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Exact neighbours among some partitions, whose codes are stored; and when it was done."""
-
-    neighbours: list[Neighbours]
-    spans: Spans
-
-
-class SnapshotDoFn(beam.DoFn):
-    """A step that reads the job's snapshot."""
+    name = ""
 
     def __init__(self, job: VersionJob) -> None:
         self._job = job
 
     def setup(self) -> None:
         self._snapshot = read_snapshot(self._job.store, self._job.sequence)
-        self._offsets = row_offsets(self._snapshot)
+        self._shared: Any = None
+
+    def process(self, unit: Any) -> Iterator[Spans]:
+        started = time.time()
+        if self._shared is None:
+            self._shared = self.shared()
+        self.work(unit)
+        yield {self.name: (started, time.time())}
+
+    def shared(self) -> Any:
+        """What the units of a worker share, read when the first of them begins."""
+        return ()
+
+    def work(self, unit: Any) -> None:
+        """Does a unit."""
+        raise NotImplementedError
 
 
-class SamplePartition(SnapshotDoFn):
+class CountStrata(Stage):
+    """A partition to its rows by value of the column to stratify by."""
+
+    name = "count"
+
+    def work(self, unit: int) -> None:
+        count_strata(self._job, self._snapshot, unit)
+
+
+class Sample(Stage):
     """A partition to its share of the training sample and of the queries."""
 
-    def process(self, partition: int) -> Iterator[Sampled]:
-        started = time.time()
-        total, plan = self._snapshot.vectors, self._job.plan
-        ids, vectors = partition_vectors(self._job.store, self._snapshot, partition)
-        first = int(self._offsets[partition])
-        yield Sampled(
-            sample(ids, vectors, first, TRAINING_SEED + plan.seed, _OVERSAMPLING * plan.training_rows / total),
-            sample(ids, vectors, first, QUERY_SEED, _OVERSAMPLING * QUERIES / total),
-            {"sample": (started, time.time())},
-        )
+    name = "sample"
+
+    def shared(self) -> Any:
+        return (total_strata(self._job, self._snapshot) if self._job.stratify else None,)
+
+    def work(self, unit: int) -> None:
+        sample_partition(self._job, self._snapshot, unit, self._shared[0])
 
 
-class Train(beam.DoFn):
-    """All samples to one stored codebook; one that is stored already is not trained again."""
+class Train(Stage):
+    """All samples to one codebook."""
+
+    name = "train"
+
+    def work(self, unit: int) -> None:
+        train(self._job, self._snapshot)
+
+
+class Encode(Stage):
+    """A stretch of partitions to its codes and exact neighbours."""
+
+    name = "encode"
+
+    def shared(self) -> Any:
+        codebook = codebook_to_use(self._job)
+        name = read_training(self._job).codebook
+        return (name, codebook) if name and codebook else None, read_queries(self._job)
+
+    def work(self, unit: int) -> None:
+        encode_stretch(self._job, self._snapshot, encoded_stretches(self._snapshot)[unit], *self._shared)
+
+
+class Merge(Stage):
+    """A stretch of partitions to a run of its codes."""
+
+    name = "merge"
+
+    def work(self, unit: int) -> None:
+        codebook = read_training(self._job).codebook
+        assert codebook is not None
+        stretch = run_stretches(self._snapshot, self._job)[unit]
+        merge_codes(self._job, self._snapshot, stretch, codebook, self._job.plan.lists)
+
+
+class Assemble(Stage):
+    """A file of the version: a part of the index, or a shard of the items and vectors."""
+
+    name = "assemble"
+
+    def shared(self) -> Any:
+        return (codebook_to_use(self._job),)
+
+    def work(self, unit: tuple[str, int]) -> None:
+        kind, number = unit
+        if kind == "part":
+            write_index_part(self._job, self._snapshot, number, self._shared[0])
+        else:
+            write_shard(self._job, self._snapshot, number)
+
+
+class Finish(beam.DoFn):
+    """Everything stored to a published version."""
 
     def __init__(self, job: VersionJob) -> None:
         self._job = job
 
-    def process(self, sampled: list[Sampled]) -> Iterator[Trained]:
-        started = time.time()
-        job, plan = self._job, self._job.plan
-        queries = merge_samples([part.queries for part in sampled], QUERIES)
-        queries = VectorSample(queries.keys, queries.rows, prepare(queries.vectors, plan.metric))
-        codebook = None
-        if plan.family != "flat":
-            training = merge_samples([part.training for part in sampled], plan.training_rows)
-            codebook = codebook_id(plan, job.fingerprint, training.vectors)
-            if not storage.exists(codebook_url(job.root, codebook)):
-                data = train_codebook(prepare(training.vectors, plan.metric), plan)
-                write_codebook(job.root, codebook, data, plan, len(training.keys))
-        spans = merge_spans(part.spans for part in sampled)
-        yield Trained(codebook, queries, {**spans, "train": (started, time.time())})
+    def process(self, spans: Spans) -> None:
+        snapshot = read_snapshot(self._job.store, self._job.sequence)
+        finish(self._job, snapshot, {stage: round(end - start, 3) for stage, (start, end) in spans.items()})
 
 
-class EncodeCodes(SnapshotDoFn):
-    """A partition to the stored codes of its files, and to the queries' exact neighbours in it, in one read."""
-
-    def __init__(self, job: VersionJob) -> None:
-        super().__init__(job)
-        self._codebook: Any = None
-
-    def process(self, partition: int, trained: Trained) -> Iterator[Encoded]:
-        started = time.time()
-        job, dimension = self._job, self._snapshot.encoder.dimension
-        if trained.codebook and self._codebook is None:
-            self._codebook = read_codebook(job.root, trained.codebook)
-        neighbours = []
-        for entry, numbers in rows_of_files(job.store, self._snapshot, partition, int(self._offsets[partition])):
-            stored = vectors_of(read_file(storage.join(job.store, entry.path), ["embedding"])["embedding"], dimension)
-            vectors = prepare(stored, job.plan.metric)
-            if trained.codebook:
-                url = codes_url(job.root, trained.codebook, entry)
-                if not storage.exists(url):
-                    write_codes(url, encode_vectors(self._codebook, vectors))
-            live = numbers >= 0
-            neighbours.append(exact_neighbours(trained.queries.vectors, vectors[live], numbers[live], job.plan.metric))
-        yield Encoded(neighbours, {"encode": (started, time.time())})
+def plan_stages(job: VersionJob, snapshot: Snapshot) -> list[tuple[type[Stage], Sequence[Any]]]:
+    """The stages in their order, each with its units; every unit of a stage is done before the next begins."""
+    partitions = range(snapshot.partitions)
+    parts = [("part", number) for number in range(job.plan.parts)]
+    shard_numbers = [("shard", number) for number in range(len(shards(snapshot)))]
+    stages: list[tuple[type[Stage], Sequence[Any]]] = [
+        (CountStrata, partitions if job.stratify else []),
+        (Sample, sampled_partitions(snapshot, job)),
+        (Train, [0]),
+        (Encode, range(len(encoded_stretches(snapshot)))),
+        (Merge, range(len(run_stretches(snapshot, job))) if job.plan.lists else []),
+        (Assemble, parts + shard_numbers),
+    ]
+    return [(stage, list(units)) for stage, units in stages if units]
 
 
-class MergeEncoded(beam.CombineFn):
-    """The nearest of all partitions."""
-
-    def __init__(self, metric: str) -> None:
-        self._metric = metric
-
-    def create_accumulator(self) -> Encoded:
-        return Encoded([], {})
-
-    def add_input(self, accumulator: Encoded, element: Encoded) -> Encoded:
-        return self.merge_accumulators([accumulator, element])
-
-    def merge_accumulators(self, accumulators: Iterable[Encoded]) -> Encoded:
-        accumulators = list(accumulators)
-        parts = [part for accumulator in accumulators for part in accumulator.neighbours]
-        merged = [merge_neighbours(parts, self._metric)] if parts else []
-        return Encoded(merged, merge_spans(accumulator.spans for accumulator in accumulators))
-
-    def extract_output(self, accumulator: Encoded) -> Encoded:
-        return accumulator
-
-
-class BuildAndPublish(SnapshotDoFn):
-    """Codes and neighbours to a published version."""
-
-    def process(self, encoded: Encoded, trained: Trained) -> None:
-        if storage.exists(manifest_url(self._job.root, self._job.version)):
-            # Another builder was faster: its files are not touched.
-            point_to_published(self._job.root, self._job.version, self._job.channel)
-            return
-        spans = merge_spans([trained.spans, encoded.spans])
-        seconds = {stage: round(end - start, 3) for stage, (start, end) in spans.items()}
-        manifest = build_version(
-            self._job, self._snapshot, trained.codebook, trained.queries, encoded.neighbours[0], seconds
+def build(pipeline: beam.Pipeline, job: VersionJob, snapshot: Snapshot) -> None:
+    """Adds the job to `pipeline`."""
+    before = pipeline | "Begin" >> beam.Create([{}])
+    for stage, units in plan_stages(job, snapshot):
+        done = (
+            before
+            | f"{stage.__name__}Units" >> beam.FlatMap(_Units(units))
+            | f"Spread{stage.__name__}" >> beam.Reshuffle()
+            | stage.__name__ >> beam.ParDo(stage(job))
         )
-        publish(self._job.root, manifest, self._job.channel)
+        before = (before, done) | f"Gather{stage.__name__}" >> beam.Flatten()
+        before = before | f"After{stage.__name__}" >> beam.CombineGlobally(merge_spans)
+    before | "Finish" >> beam.ParDo(Finish(job))
+
+
+class _Units:
+    """The units of a stage, whatever came before."""
+
+    def __init__(self, units: Sequence[Any]) -> None:
+        self._units = list(units)
+
+    def __call__(self, spans: Spans) -> Iterable[Any]:
+        return self._units
 
 
 def merge_spans(spans: Iterable[Spans]) -> Spans:

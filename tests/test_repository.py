@@ -22,7 +22,7 @@ def read(name: str) -> str:
 def test_every_command_has_a_page_that_names_all_of_its_flags(command: str) -> None:
     page = read(f"docs/commands/{command}.md")
     parser = argparse.ArgumentParser(add_help=False)
-    importlib.import_module(f"commands.{command}").add_arguments(parser)
+    importlib.import_module(f"commands.{command.replace('-', '_')}").add_arguments(parser)
     for action in parser._actions:
         for flag in action.option_strings:
             assert f"`{flag}`" in page or f"{flag} " in page or f"[{flag}]" in page, f"{command} {flag}"

@@ -118,6 +118,7 @@ def publish_version(
         vectors=len(vectors),
         index={"factory": factory},
         codebook=None,
+        training={},
         search=point,
         recall={"1": 1.0, "10": 1.0, "100": 1.0},
         source={},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from catalog.partition import partitions_of
 from catalog.snapshot import Counts, FileEntry, Snapshot, write_snapshot
 from catalog.source import CatalogSource
 from index_builder.catalog_index import CatalogIndex
+from index_builder.evaluation_files import TIMED_FILES
+from index_builder.golden import check_golden, read_golden
 from index_builder.searcher import OperatingPoint
 from pipelines import index as module
 from pipelines import index_steps
@@ -123,7 +126,7 @@ def test_the_same_snapshot_gives_the_same_version_and_the_same_bytes_for_any_wor
     assert one.version == two.version
     first, second = (files_below(tmp_path / name / "shop" / "versions") for name in ("one", "two"))
     for name in first:
-        if not name.endswith("manifest.json"):  # Which has the time in it.
+        if not name.endswith(("manifest.json", *TIMED_FILES)):  # Which have the time in them.
             assert first[name] == second[name], name
     assert first.keys() == second.keys()
 
@@ -157,9 +160,35 @@ def test_a_build_that_died_goes_on_from_its_codebook_and_codes(
     monkeypatch.setattr(index_steps, "encode_vectors", die)
     resumed = index(IndexConfig(store, str(tmp_path / "two"), "shop"))
     assert resumed.version == undisturbed.version
-    for name in ("index.faiss", "items.arrow", "vectors.npy", "evaluation.json"):
+    for name in ("index.faiss", "items.arrow", "vectors.npy", "evaluation.json", "golden.npz"):
         path = Path("shop") / "versions" / resumed.version / name
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+
+
+def test_what_was_timed_first_counts_when_a_version_is_built_twice(store: str, tmp_path: Path) -> None:
+    first = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    root = tmp_path / "a" / "shop"
+    folder = root / "versions" / first.version
+    before = {name: (folder / name).read_bytes() for name in TIMED_FILES}
+    (folder / "manifest.json").unlink()  # As if the first builder had died before its last step.
+    shutil.rmtree(root / "log")
+    shutil.rmtree(root / "channels")
+    index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    assert {name: (folder / name).read_bytes() for name in TIMED_FILES} == before
+    assert CatalogIndex.open(str(tmp_path / "a"), "shop").manifest.file("timings") is not None
+
+
+def test_a_published_version_answers_its_golden_queries_at_its_default_point(store: str, tmp_path: Path) -> None:
+    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    folder = tmp_path / "a" / "shop" / "versions" / summary.version
+    opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
+    golden = read_golden(folder / "golden.npz")
+    assert golden.point == opened.default
+    assert check_golden(opened._searcher, golden) == []
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert (evaluation["recall"], evaluation["default"]) == (summary.recall, opened.default.to_json())
+    roles = {entry.role for entry in opened.manifest.files}
+    assert roles == {"index", "items", "vectors", "evaluation", "timings", "plot", "golden"}
 
 
 def test_few_vectors_make_a_flat_index_and_l1_is_exact(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from index_builder.codebook import encode_vectors, train_codebook
-from index_builder.evaluate import drop_self, evaluate, recall_at
-from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
+from index_builder.ground_truth import exact_neighbours, merge_neighbours
 from index_builder.index_file import write_flat_index, write_ivf_index
 from index_builder.measures import faiss_metric, prepare, score_and_distance
-from index_builder.sample import VectorSample
+from index_builder.recall import recall_at
 from index_builder.searcher import OperatingPoint, Searcher
 from index_builder.vector_file import write_vectors
 from tests.index_builder.vectors import clustered, exact_rows, small_plan
@@ -83,30 +82,6 @@ def test_lists_that_hold_too_few_vectors_are_not_the_end_of_a_search(
     assert rows.shape == (10, 2_500)
     assert (rows >= 0).all()
     assert all(len(set(found.tolist())) == 2_500 for found in rows)
-
-
-def test_recall_is_the_share_of_the_exact_neighbours_found() -> None:
-    exact = np.array([[1, 2, 3], [4, 5, -1]])
-    found = np.array([[3, 9, 1], [5, 4, 7]])
-    assert recall_at(found, exact, (1, 3)) == {"1": 0.0, "3": round((2 / 3 + 1) / 2, 6)}
-
-
-def test_a_query_does_not_count_as_its_own_neighbour() -> None:
-    np.testing.assert_array_equal(drop_self(np.array([[7, 1, 2], [1, 2, 3]]), np.array([7, 9])), [[1, 2], [1, 2]])
-
-
-def test_the_default_point_is_the_cheapest_that_is_as_good_as_the_best(ivf: tuple[str, np.ndarray, Searcher]) -> None:
-    metric, vectors, searcher = ivf
-    rows = np.arange(0, 3_000, 30)
-    queries = VectorSample(rows.astype(np.uint64), rows, vectors[rows])
-    truth: Neighbours = exact_neighbours(vectors[rows], vectors, np.arange(3_000), metric)
-    result = evaluate(searcher, queries, truth, 16, 4)
-    by_nprobe = {point.nprobe: recall["10"] for point, recall in result.points}
-    best = max(by_nprobe.values())
-    assert list(by_nprobe) == [1, 2, 4, 8, 16]
-    assert by_nprobe[result.default.nprobe] >= best - 0.005
-    assert all(recall < best - 0.005 for nprobe, recall in by_nprobe.items() if nprobe < result.default.nprobe)
-    assert set(result.recall) == {"1", "10", "100"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,217 @@
+"""Coarse centroids: trained in two levels, and found again in two levels.
+
+k-means over k centroids costs k products a vector and iteration. Here the sample is cut into about sqrt(k) cells, each
+cell gets its share of the centroids by a k-means of its own, and two steps of Lloyd over everything mend the borders.
+Assignment looks at the centroids of the few nearest cells only. `python -m benchmarks.assignment` measures how often
+that is the nearest of all.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index_builder.faiss_import import faiss
+from index_builder.row_store import RowStore, grouped
+from index_builder.threads import in_threads
+
+# Lloyd's iterations gain little after ten, and time is linear in them.
+ITERATIONS = 10
+# FAISS itself takes no more than 256 vectors a centroid.
+_SAMPLE_PER_CELL = 256
+# Below this many centroids, comparing all of them is as cheap.
+_FLAT_BELOW = 512
+# Cells that are looked into for each vector. More are exacter and dearer.
+CELLS = 8
+# Steps over everything after the cells were trained apart: one is nearly enough, a third gains nothing more.
+_LLOYD_STEPS = 2
+
+
+@dataclass(frozen=True)
+class CentroidTree:
+    """Centroids below cells.
+
+    Attributes:
+        cells: float32 [t, d], what a vector is compared with first; empty where there is one level only.
+        centroids: float32 [k, d], those of a cell next to each other.
+        starts: int64 [t + 1], the first centroid of each cell.
+        inner_product: whether the nearest has the largest inner product (cosine, dot) or the smallest distance (l2).
+    """
+
+    cells: np.ndarray
+    centroids: np.ndarray
+    starts: np.ndarray
+    inner_product: bool
+
+    @functools.cached_property
+    def _offsets(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is taken off the inner products, so that the largest is the nearest: half the squared lengths for l2."""
+        if self.inner_product:
+            return np.zeros(len(self.cells), np.float32), np.zeros(len(self.centroids), np.float32)
+        return (self.cells**2).sum(axis=1) / 2, (self.centroids**2).sum(axis=1) / 2
+
+    def assign(self, vectors: np.ndarray, cells: int = CELLS) -> np.ndarray:
+        """int64 [n]: the nearest centroid of each of float32 [n, d] vectors, among those of its nearest `cells`."""
+        if len(self.cells) <= cells:
+            return _nearest(vectors, self.centroids, self._offsets[1])[0]
+        near = _nearest_cells(vectors, self.cells, self._offsets[0], cells)
+        # Pairs of a vector and a cell, ordered by cell: the vectors of a cell meet its centroids in one product.
+        flat = near.T.reshape(-1)
+        order = np.argsort(flat, kind="stable")
+        bounds = np.searchsorted(flat[order], np.arange(len(self.cells) + 1))
+        best, scores = np.empty(len(flat), np.int64), np.empty(len(flat), np.float32)
+        for cell in range(len(self.cells)):
+            pairs = order[bounds[cell] : bounds[cell + 1]]
+            first, last = self.starts[cell], self.starts[cell + 1]
+            if first == last:
+                scores[pairs] = -np.inf
+            elif len(pairs):
+                found, score = _nearest(
+                    vectors[pairs % len(vectors)], self.centroids[first:last], self._offsets[1][first:last]
+                )
+                best[pairs], scores[pairs] = found + first, score
+        by_vector = scores.reshape(cells, -1).argmax(axis=0)
+        return best.reshape(cells, -1)[by_vector, np.arange(len(vectors))]
+
+
+def _nearest(vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores = vectors @ centroids.T
+    scores -= offsets
+    best = scores.argmax(axis=1)
+    return best, scores[np.arange(len(best)), best]
+
+
+def _nearest_cells(vectors: np.ndarray, cells: np.ndarray, offsets: np.ndarray, count: int) -> np.ndarray:
+    """int16 or int32 [n, count], nearest first."""
+    scores = vectors @ cells.T
+    scores -= offsets
+    near = np.empty((len(vectors), count), np.int16 if len(cells) < 2**15 else np.int32)
+    everyone = np.arange(len(vectors))
+    for rank in range(count):  # A few passes of argmax are faster than a partition.
+        near[:, rank] = scores.argmax(axis=1)
+        scores[everyone, near[:, rank]] = -np.inf
+    return near
+
+
+def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int, scratch: Path | None) -> CentroidTree:
+    """Trains `lists` centroids.
+
+    Args:
+        sample: float32 [n, d], in any order, at least `lists` rows.
+        lists: how many.
+        inner_product: of unit length, for inner products (spherical k-means); otherwise means, for distances.
+        seed: of every k-means.
+        scratch: a folder for what does not fit into memory, None where everything does.
+    """
+    if lists < _FLAT_BELOW:
+        centroids = k_means(sample.evenly(_SAMPLE_PER_CELL * lists), lists, inner_product, seed)
+        none = np.empty((0, sample.dimension), np.float32)
+        return CentroidTree(none, centroids, np.zeros(1, np.int64), inner_product)
+    # More cells than the root: assignment looks at all of them once, and into CELLS of them.
+    count = round(math.sqrt(2 * lists))
+    cells = k_means(sample.evenly(_SAMPLE_PER_CELL * count), count, inner_product, seed)
+    tops = CentroidTree(np.empty((0, sample.dimension), np.float32), cells, np.zeros(1, np.int64), inner_product)
+    mine = np.concatenate(list(in_threads(lambda block: tops.assign(block[1]), sample.blocks())))
+    ordered, begins = grouped(sample, mine, count, scratch / "cells" if scratch else None)
+    shares = share_out(lists, np.diff(begins))
+
+    def train_cell(cell: int) -> np.ndarray:
+        return k_means(rows_of_cell[cell], int(shares[cell]), inner_product, seed)
+
+    rows_of_cell = _LazyRows(ordered, begins)
+    trained = list(in_threads(train_cell, np.flatnonzero(shares).tolist()))
+    starts = np.concatenate([[0], np.cumsum(shares)]).astype(np.int64)
+    tree = CentroidTree(cells, np.concatenate(trained), starts, inner_product)
+    for _ in range(_LLOYD_STEPS):
+        tree = _lloyd_step(ordered, tree)
+    return tree
+
+
+class _LazyRows:
+    """The rows of a cell, read when a thread wants them; one at a time reads."""
+
+    def __init__(self, ordered: RowStore, begins: np.ndarray) -> None:
+        self._ordered, self._begins, self._lock = ordered, begins, threading.Lock()
+
+    def __getitem__(self, cell: int) -> np.ndarray:
+        with self._lock:
+            return self._ordered.read(int(self._begins[cell]), int(self._begins[cell + 1]))
+
+
+def share_out(lists: int, sizes: np.ndarray) -> np.ndarray:
+    """int64 [cells]: centroids for each cell, in proportion to its vectors (largest remainder), at least one and at
+    most one a vector."""
+    wanted = lists * sizes / sizes.sum()
+    shares = np.minimum(np.maximum(np.floor(wanted).astype(np.int64), 1), sizes)
+    while (missing := lists - int(shares.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        may = shares < sizes if missing > 0 else shares > 1
+        if not may.any():
+            raise ValueError(f"{sizes.sum()} vectors are too few for {lists} centroids")
+        lacking = np.where(may, (wanted - shares) * step, -np.inf)
+        chosen = np.argsort(-lacking, kind="stable")[: min(abs(missing), int(may.sum()))]
+        shares[chosen] += step
+    return shares
+
+
+def _lloyd_step(rows: RowStore, tree: CentroidTree) -> CentroidTree:
+    """Moves every centroid to the mean of the vectors that are now assigned to it."""
+    sums = np.zeros(tree.centroids.shape, np.float32)
+    counts = np.zeros(len(sums), np.int64)
+    blocks = in_threads(lambda block: (block[1], tree.assign(block[1])), rows.blocks())
+    for block, lists in blocks:
+        order = np.argsort(lists, kind="stable")
+        present, first, sizes = np.unique(lists[order], return_index=True, return_counts=True)
+        sums[present] += np.add.reduceat(block[order], first, axis=0)
+        counts[present] += sizes
+    moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], tree.centroids)
+    if tree.inner_product:
+        moved = _unit(moved, tree.centroids)
+    return CentroidTree(tree.cells, np.ascontiguousarray(moved, np.float32), tree.starts, tree.inner_product)
+
+
+def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(length > 1e-12, vectors / np.maximum(length, 1e-12), otherwise)
+
+
+def k_means(
+    vectors: np.ndarray, count: int, inner_product: bool, seed: int, iterations: int = ITERATIONS
+) -> np.ndarray:
+    """FAISS's k-means, on a GPU where it sees one.
+
+    Args:
+        vectors: float32 [n, d], n at least `count`.
+
+    Returns:
+        float32 [count, d].
+    """
+    library = faiss()
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    if len(vectors) == count:
+        return _unit(vectors, vectors) if inner_product else vectors
+    dimension = vectors.shape[1]
+    settings = library.ClusteringParameters()
+    settings.niter = iterations
+    settings.seed = seed
+    settings.spherical = inner_product
+    settings.min_points_per_centroid = 1  # The plan has decided that there are enough: no warnings.
+    clustering = library.Clustering(dimension, count, settings)
+    clustering.train(
+        vectors, _searched_on_gpu(library.IndexFlatIP if inner_product else library.IndexFlatL2, dimension)
+    )
+    return library.vector_to_array(clustering.centroids).reshape(count, dimension).copy()
+
+
+def _searched_on_gpu(kind: Any, dimension: int) -> Any:
+    library = faiss()
+    index = kind(dimension)
+    if hasattr(library, "StandardGpuResources") and library.get_num_gpus() > 0:
+        return library.index_cpu_to_all_gpus(index)
+    return index

@@ -1,0 +1,97 @@
+"""Whether last night's codebook still fits tonight's vectors, and why.
+
+A codebook is kept while new vectors lie about as far from its centroids, lose about as much in their codes, and fill
+its lists about as evenly as the vectors did that it was trained on. The same codebook means that only new files are
+encoded; a new one means that all are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from index_builder.codebook import Codebook, assign_all
+from index_builder.faiss_import import faiss
+
+# Each as a share of what was measured when the codebook was trained; below, a retrained index gains less recall than
+# one sample differs from another. docs/operations.md has the table.
+MOST_COARSE_DISTANCE = 1.10
+MOST_QUANTIZATION_ERROR = 1.15
+MOST_IMBALANCE = 1.5
+# Added to the share of empty lists.
+MORE_EMPTY_LISTS = 0.10
+# Recall@10 lost since the first version with this codebook.
+MOST_RECALL_LOST = 0.02
+# The number of lists is kept while the number that would be planned now is within this factor of it.
+MOST_GROWTH = 2.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a codebook fits vectors.
+
+    Attributes:
+        coarse_distance: mean squared distance of a vector to its centroid.
+        quantization_error: mean squared distance of a vector to what its code says.
+        imbalance: mean length of the list that a vector is in, in units of the mean length of a list: 1 is even.
+        empty_lists: share of the lists that got no vector.
+        vectors: that were measured.
+    """
+
+    coarse_distance: float
+    quantization_error: float
+    imbalance: float
+    empty_lists: float
+    vectors: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure_fit(codebook: Codebook, vectors: np.ndarray) -> Fit:
+    """How a codebook fits float32 [n, d] vectors, prepared for its metric."""
+    library, inner = faiss(), codebook.inner
+    rotated = np.ascontiguousarray(codebook.rotate(vectors), np.float32)
+    lists = assign_all(codebook.tree, rotated)
+    codes = np.zeros((len(rotated), inner.code_size), np.uint8)
+    inner.encode_vectors(len(rotated), *(library.swig_ptr(each) for each in (rotated, lists, codes)), False)
+    width = inner.coarse_code_size()
+    prefix = np.stack([(lists >> (8 * byte)).astype(np.uint8) for byte in range(width)], axis=1)
+    decoded = inner.sa_decode(np.ascontiguousarray(np.concatenate([prefix.reshape(len(lists), width), codes], axis=1)))
+    sizes = np.bincount(lists, minlength=inner.nlist)
+    share = sizes / max(1, len(lists))
+    return Fit(
+        coarse_distance=_mean_square(rotated - codebook.tree.centroids[lists]),
+        quantization_error=_mean_square(rotated - decoded),
+        imbalance=round(float(inner.nlist * (share**2).sum()), 6),
+        empty_lists=round(float((sizes == 0).mean()), 6),
+        vectors=len(vectors),
+    )
+
+
+def _mean_square(differences: np.ndarray) -> float:
+    return float(f"{float((differences.astype(np.float64) ** 2).sum(axis=1).mean()):.6g}")
+
+
+def reasons_to_retrain(then: Fit, now: Fit, recall_then: float | None, recall_now: float | None) -> list[str]:
+    """Why a codebook no longer fits; empty when it does.
+
+    Args:
+        then: measured on the sample that it was trained on.
+        now: measured on as large a sample of the snapshot to index.
+        recall_then: recall@10 of the first version with this codebook.
+        recall_now: recall@10 of the latest.
+    """
+    checks = (
+        ("coarse distance", now.coarse_distance, then.coarse_distance * MOST_COARSE_DISTANCE),
+        ("quantization error", now.quantization_error, then.quantization_error * MOST_QUANTIZATION_ERROR),
+        ("list imbalance", now.imbalance, then.imbalance * MOST_IMBALANCE),
+        ("share of empty lists", now.empty_lists, then.empty_lists + MORE_EMPTY_LISTS),
+    )
+    reasons = [f"{name} {value:.4g} is above {most:.4g}" for name, value, most in checks if value > most]
+    if recall_then is not None and recall_now is not None and recall_now < recall_then - MOST_RECALL_LOST:
+        least = recall_then - MOST_RECALL_LOST
+        reasons.append(f"recall@10 of the latest version {recall_now:.4g} is below {least:.4g}")
+    return reasons

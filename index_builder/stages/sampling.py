@@ -1,0 +1,77 @@
+"""Sampling: a partition to the rows of it that ask and that are trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import canonical_json, storage
+from catalog.errors import UsageError
+from catalog.snapshot import Snapshot
+from index_builder.sample import MOST_ASKING, Shares, draw, write_sample
+from index_builder.snapshot_vectors import partition_vectors, read_partition, row_offsets
+from index_builder.version_job import VersionJob
+from index_builder.work import WorkFolder, sampled_partitions
+
+
+def count_strata(job: VersionJob, snapshot: Snapshot, partition: int) -> None:
+    """Stores how many rows of a partition have each value of the column to stratify by."""
+    url = WorkFolder(job).strata(partition)
+    if not storage.exists(url):
+        counts = Counter(_values(job, snapshot, partition))
+        storage.write(url, canonical_json.dump(dict(sorted(counts.items()))))
+
+
+def total_strata(job: VersionJob, snapshot: Snapshot) -> dict[str, int]:
+    """Rows of each value in all partitions."""
+    total: Counter[str] = Counter()
+    for partition in range(snapshot.partitions):
+        url = WorkFolder(job).strata(partition)
+        total.update(canonical_json.load(storage.read_bytes(url), url))
+    return dict(total)
+
+
+def _values(job: VersionJob, snapshot: Snapshot, partition: int) -> list[str]:
+    table = read_partition(job.store, snapshot, partition, ["metadata"])
+    column = job.stratify or ""
+    kind = table.schema.field("metadata").type if "metadata" in table.column_names else pa.struct([])
+    names = [kind.field(place).name for place in range(kind.num_fields)]
+    if column not in names:
+        if len(table) == 0:
+            return []
+        there = f"its columns are: {', '.join(names)}" if names else "it has none"
+        raise UsageError(f"--stratify {column}: the metadata of {job.store} has no such column; {there}")
+    return [str(value) for value in table["metadata"].combine_chunks().field(column).to_pylist()]
+
+
+def sample_partition(
+    job: VersionJob, snapshot: Snapshot, partition: int, strata: Mapping[str, int] | None = None
+) -> None:
+    """Draws a partition's rows and stores them.
+
+    Args:
+        job: of which version.
+        snapshot: the vectors.
+        partition: which.
+        strata: from `total_strata`, where the job stratifies.
+    """
+    folder = WorkFolder(job)
+    if storage.exists(folder.sample(partition)):
+        return
+    offsets = row_offsets(snapshot)
+    counts = np.diff(offsets)
+    rows = int(counts[sampled_partitions(snapshot, job)].sum())
+    shares = Shares.of(queries_asked(job, snapshot), job.plan.training_rows, rows, strata)
+    ids, vectors = partition_vectors(job.store, snapshot, partition)
+    values = _values(job, snapshot, partition) if job.stratify else None
+    drawn = draw(ids, vectors, int(offsets[partition]), job.plan.seed, shares, values)
+    write_sample(folder.sample(partition) + ".queries", drawn.queries)
+    write_sample(folder.sample(partition), drawn.training, drawn.digests)
+
+
+def queries_asked(job: VersionJob, snapshot: Snapshot) -> int:
+    """How many queries the evaluation asks at most."""
+    return min(job.queries, max(1, int(MOST_ASKING * snapshot.vectors)))

@@ -1,0 +1,161 @@
+"""Training: all samples to the queries and to one codebook, last night's or a new one."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import canonical_json, storage
+from catalog.manifest import read_manifest
+from catalog.snapshot import Snapshot
+from index_builder.code_files import codebook_url, describe_codebook, read_codebook, write_codebook
+from index_builder.codebook import IN_MEMORY, Codebook, codebook_id, train_codebook
+from index_builder.drift import Fit, measure_fit, reasons_to_retrain
+from index_builder.index_plan import IndexPlan
+from index_builder.measures import prepare
+from index_builder.row_store import RowStore
+from index_builder.sample import VectorSample, kept_rows, merge_samples, read_sample, write_sample
+from index_builder.snapshot_vectors import metadata_type
+from index_builder.stages.sampling import queries_asked
+from index_builder.version_job import VersionJob
+from index_builder.work import WorkFolder, sampled_partitions
+
+# Vectors that the fit of a codebook is measured on.
+_FIT_ROWS = 65_536
+# Kept for a family that trains on its own.
+_WHOLE_SAMPLE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training decided: `codebook` (None for an index without one), and for the manifest `report`."""
+
+    codebook: str | None
+    report: dict[str, Any]
+
+
+def train(job: VersionJob, snapshot: Snapshot) -> None:
+    """Stores the queries, the type of the metadata, the codebook, and last what was decided."""
+    folder = WorkFolder(job)
+    if storage.exists(folder.training()):
+        return
+    partitions = sampled_partitions(snapshot, job)
+    asked = merge_samples(
+        [read_sample(folder.sample(each) + ".queries")[0] for each in partitions], queries_asked(job, snapshot)
+    )
+    prepared = np.asarray(prepare(asked.vectors, job.plan.metric), np.float32)
+    write_sample(folder.queries(), VectorSample(asked.keys, asked.rows, prepared))
+    kind = metadata_type(job.store, snapshot)
+    storage.write(folder.metadata(), pa.schema([] if kind is None else [("metadata", kind)]).serialize().to_pybytes())
+    codebook, report = (None, {}) if job.plan.lists == 0 else _codebook(job, [folder.sample(p) for p in partitions])
+    storage.write(folder.training(), canonical_json.dump({"codebook": codebook, "report": report}))
+
+
+def read_training(job: VersionJob) -> Training:
+    """What `train` decided."""
+    url = WorkFolder(job).training()
+    value = canonical_json.load(storage.read_bytes(url), url)
+    return Training(value["codebook"], value["report"])
+
+
+def read_queries(job: VersionJob) -> VectorSample:
+    """The evaluation's queries, prepared."""
+    return read_sample(WorkFolder(job).queries())[0]
+
+
+def read_metadata_type(job: VersionJob) -> pa.DataType | None:
+    """The struct type that holds the metadata of all files; None where there is none."""
+    fields = pa.ipc.read_schema(pa.py_buffer(storage.read_bytes(WorkFolder(job).metadata())))
+    return fields.field("metadata").type if len(fields) else None
+
+
+def training_sample(job: VersionJob, snapshot: Snapshot) -> np.ndarray:
+    """float32 [n, d], prepared: what an index that trains by itself is trained on."""
+    folder = WorkFolder(job)
+    drawn = [read_sample(folder.sample(each))[0] for each in sampled_partitions(snapshot, job)]
+    most = min(job.plan.training_rows or _WHOLE_SAMPLE, _WHOLE_SAMPLE)
+    return np.asarray(prepare(merge_samples(drawn, most).vectors, job.plan.metric), np.float32)
+
+
+def _codebook(job: VersionJob, samples: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The id of the codebook to use, trained if need be, and why it is that one."""
+    with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
+        rows, digest = _gather(samples, job.plan, Path(scratch))
+        report: dict[str, Any] = {"rows": rows.rows, "seed": job.plan.seed, "stratify": job.stratify}
+        kept = _earlier_codebook(job, rows.evenly(_FIT_ROWS)) if job.earlier else None
+        if kept is not None and not kept.reasons:
+            return kept.name, {**report, "decision": "kept", "since": job.earlier, **kept.to_json()}
+        why = kept.reasons if kept is not None else ["no codebook of this encoder and plan is there to keep"]
+        name = codebook_id(job.plan, job.fingerprint, digest)
+        if not storage.exists(codebook_url(job.root, name)):
+            codebook = train_codebook(rows, job.plan, Path(scratch) if _is_large(rows) else None)
+            fit = measure_fit(codebook, rows.evenly(_FIT_ROWS))
+            write_codebook(job.root, name, codebook, job.plan, rows.rows, fit)
+        described = describe_codebook(job.root, name)
+        fit_now = described[1].to_json() if described else None
+        measured = kept.to_json() if kept is not None else {}
+        return name, {**report, "decision": "trained", **measured, "reasons": why, "fit": fit_now}
+
+
+def _is_large(rows: RowStore) -> bool:
+    return rows.rows * rows.dimension * 4 > IN_MEMORY
+
+
+def _gather(samples: Sequence[str], plan: IndexPlan, scratch: Path) -> tuple[RowStore, bytes]:
+    """The rows to train on, prepared, in the order of their partitions, and a digest of them."""
+    drawn = [read_sample(url) for url in samples]
+    keys = np.concatenate([each.keys for each, _ in drawn])
+    kept = kept_rows(keys, np.concatenate([digests for _, digests in drawn]), plan.training_rows)
+    count, dimension = int(kept.sum()), plan.dimension
+    large = count * dimension * 4 > IN_MEMORY
+    rows = RowStore(scratch / "sample" if large else None, count, dimension)
+    digest, place, first = hashlib.sha256(), 0, 0
+    for sample, _ in drawn:
+        chosen = np.ascontiguousarray(sample.vectors[kept[first : first + len(sample.keys)]])
+        first += len(sample.keys)
+        digest.update(chosen.tobytes())
+        rows.write(place, np.asarray(prepare(chosen, plan.metric), np.float32))
+        place += len(chosen)
+    return rows, digest.digest()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    name: str
+    then: Fit
+    now: Fit
+    reasons: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"fit_when_trained": self.then.to_json(), "fit_now": self.now.to_json(), "reasons": self.reasons}
+
+
+def _earlier_codebook(job: VersionJob, vectors: np.ndarray) -> _Kept | None:
+    """The codebook of the earlier version, measured on these vectors; None where it is of another plan or gone."""
+    assert job.earlier is not None
+    manifest = read_manifest(job.root, job.earlier)
+    described = describe_codebook(job.root, manifest.codebook) if manifest.codebook else None
+    if described is None or not manifest.codebook or not _same_codebook(described[0], job.plan):
+        return None
+    then, now = described[1], measure_fit(read_codebook(job.root, manifest.codebook), vectors)
+    first = manifest.training.get("recall_when_trained", manifest.recall.get("10"))
+    return _Kept(manifest.codebook, then, now, reasons_to_retrain(then, now, first, manifest.recall.get("10")))
+
+
+def _same_codebook(described: dict[str, Any], plan: IndexPlan) -> bool:
+    """Whether a codebook of the described plan serves the plan; the number of training rows may differ."""
+    wanted = {name: value for name, value in plan.codebook_identity().items() if name != "training_rows"}
+    return all(described.get(name) == value for name, value in wanted.items())
+
+
+def codebook_to_use(job: VersionJob) -> Codebook | None:
+    """The codebook that training decided on."""
+    name = read_training(job).codebook
+    return read_codebook(job.root, name) if name else None
