@@ -63,8 +63,12 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
 
     def file(self, role: str) -> ManifestFile | None:
-        """The file with a role, None where the version has none."""
-        return next((entry for entry in self.files if entry.role == role), None)
+        """The first file with a role, None where the version has none."""
+        return next(iter(self.files_of(role)), None)
+
+    def files_of(self, role: str) -> list[ManifestFile]:
+        """All files with a role, in the order of their paths: the parts of what is one file in a smaller version."""
+        return sorted((entry for entry in self.files if entry.role == role), key=lambda entry: entry.path)
 
     def to_bytes(self) -> bytes:
         value = {**asdict(self), "schema_version": SCHEMA_VERSION, "encoder": self.encoder.to_json()}

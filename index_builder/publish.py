@@ -11,7 +11,7 @@ import hashlib
 from catalog import storage
 from catalog.errors import CatalogIndexerError, ConflictError
 from catalog.manifest import Manifest, Pointer, channel_url, manifest_url, read_log
-from index_builder.catalog_index import verify
+from index_builder.verify import verify
 
 _TRIES = 100
 

@@ -1,15 +1,21 @@
-"""Search of one opened index: the index proposes, the stored vectors decide."""
+"""Search of one opened version: the codes propose, the stored vectors decide."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from catalog.errors import UsageError
 from index_builder.faiss_import import faiss
-from index_builder.measures import larger_is_nearer, prepare, similarity
+from index_builder.index_parts import ListParts, is_ivf, read_index
+from index_builder.measures import prepare
+from index_builder.row_set import RowFilter
+from index_builder.stored_search import measure, nearest_first, nearest_of, worst
+from index_builder.vector_file import StoredVectors
 
 
 @dataclass(frozen=True)
@@ -17,10 +23,10 @@ class OperatingPoint:
     """How hard to search.
 
     Attributes:
-        nprobe: inverted lists visited; 0 for a Flat index.
+        nprobe: inverted lists visited; 0 for an index that has none.
         rerank: candidates for each neighbour asked for, put in order by their stored vectors; 0 for none.
-        ef_search: nodes of the graph over the centroids that are held open while lists are chosen; 0 where there is no
-            graph, or for FAISS's own number.
+        ef_search: nodes visited of a graph, over the centroids or over the vectors; 0 for twice `nprobe`, or what the
+            index file says.
     """
 
     nprobe: int
@@ -31,28 +37,42 @@ class OperatingPoint:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, int]) -> OperatingPoint:
-        return cls(**value)
+    def from_json(cls, value: dict[str, Any]) -> OperatingPoint:
+        """From an object that may have other fields, such as what was measured at the point."""
+        return cls(**{field.name: int(value[field.name]) for field in fields(cls) if field.name in value})
 
 
 # Fewer candidates than this are no cheaper.
 _LEAST_CANDIDATES = 100
+# Candidates beyond those asked for where none are put in order by vectors: most ties of equal codes end in them.
+_SPARE = 6
+# Up to this many allowed rows, their vectors are compared instead of codes: as fast, and exact.
+EXACT_ROWS = 8_192
 
 
 class Searcher:
-    """A memory-mapped FAISS index and, where a version has them, its vectors."""
+    """The index files of a version and, where it has them, its vectors. Safe to use from many threads at once.
 
-    def __init__(self, index_path: Path, vectors: np.ndarray | None, metric: str) -> None:
-        library = faiss()
-        self._index = library.read_index(str(index_path), library.IO_FLAG_MMAP | library.IO_FLAG_READ_ONLY)
-        self._ivf = library.try_extract_index_ivf(self._index)
-        self._vectors = vectors
+    Args:
+        index_paths: one FAISS file, or the parts of an index of inverted lists; a consumer may leave parts out.
+        vector_paths: the vectors in row order, in one file or several; empty where a version has none.
+        metric: one of `catalog.encoder_info.METRICS`.
+    """
+
+    def __init__(self, index_paths: Sequence[Path], vector_paths: Sequence[Path], metric: str) -> None:
+        indexes = [read_index(path) for path in index_paths]
+        self._index = indexes[0]
+        self._lists = ListParts(indexes, metric) if is_ivf(indexes[0]) else None
+        if self._lists is None and len(indexes) > 1:
+            raise UsageError(f"{index_paths[0]} has no inverted lists; only an index of lists is in several files")
         self._metric = metric
+        self._reranks = bool(vector_paths)
+        self._stored = StoredVectors.open(vector_paths) if vector_paths else _vectors_inside(self._index)
 
     @property
     def rows(self) -> int:
-        """Vectors in the index."""
-        return int(self._index.ntotal)
+        """Vectors in the opened index files."""
+        return self._lists.rows if self._lists is not None else int(self._index.ntotal)
 
     @property
     def dimension(self) -> int:
@@ -61,58 +81,106 @@ class Searcher:
 
     def vector(self, row: int) -> np.ndarray | None:
         """float32 [d] of a row; None where the version stores codes only."""
-        if self._vectors is not None:
-            return np.asarray(self._vectors[row], np.float32)
-        return None if self._ivf is not None else self._index.reconstruct(row)
+        return None if self._stored is None else self._stored.take(np.array([row]))[0]
 
-    def search(self, queries: np.ndarray, k: int, point: OperatingPoint) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, point: OperatingPoint, selector: RowFilter | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The nearest rows of each query.
 
         Args:
             queries: [q, d].
             k: neighbours.
-            point: how hard to look.
+            point: how hard to look. Where the lists hold fewer than `k`, the search goes on to more lists.
+            selector: the rows that may be found; all if None. Few are compared one by one with their stored vectors,
+                whatever the point.
 
         Returns:
-            rows int64 [q, k] and values float32 [q, k], as FAISS measures; all rows where there are fewer than k.
+            rows int64 [q, k], nearest first, of equals the lower row, and -1 where there are no more; values float32
+            [q, k], as FAISS measures. Where the index has fewer than k rows, it is all of them.
+
+        Raises:
+            UsageError: this kind of index cannot leave rows out.
         """
         queries = prepare(queries, self._metric)
         k = min(k, self.rows)
-        rerank = point.rerank if self._vectors is not None else 0
-        candidates = min(self.rows, max(_LEAST_CANDIDATES, rerank * k) if rerank else k)
-        values, rows = self._index.search(queries, candidates, params=self._parameters(point.nprobe))
-        self._fill(queries, k, candidates, point.nprobe, rows, values)
+        wanted = k if selector is None else min(k, selector.count)
+        if len(queries) == 0 or wanted == 0:
+            return np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), worst(self._metric), np.float32)
+        if selector is not None and self._stored is not None and selector.count <= EXACT_ROWS:
+            return nearest_of(queries, selector.list_rows(), k, self._stored, self._metric)
+        if self._lists is None:
+            return self._search_whole(queries, k, point, selector)
+        rerank = point.rerank if self._reranks else 0
+        candidates = min(self.rows, max(_LEAST_CANDIDATES, rerank * k) if rerank else k + _SPARE)
+        rows, values = self._search_lists(self._lists, queries, candidates, wanted, point, selector)
+        return self._decide(queries, rows, values, rerank, k)
+
+    def _decide(
+        self, queries: np.ndarray, rows: np.ndarray, values: np.ndarray, rerank: int, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         if rerank:
-            rows, values = self._rerank(queries, rows)
+            assert self._stored is not None
+            values = measure(queries, rows, self._stored, self._metric)
+        rows, values = nearest_first(rows, values, self._metric)
         return rows[:, :k], values[:, :k]
 
-    def _fill(
-        self, queries: np.ndarray, k: int, candidates: int, nprobe: int, rows: np.ndarray, values: np.ndarray
-    ) -> None:
-        """Asks again, of twice as many lists each time, for the queries whose lists held fewer than `k` vectors."""
-        nprobe = max(1, nprobe)
-        while self._ivf is not None and nprobe < self._ivf.nlist:
-            short = np.flatnonzero((rows[:, :k] < 0).any(axis=1))
+    def _search_lists(
+        self,
+        lists: ListParts,
+        queries: np.ndarray,
+        candidates: int,
+        wanted: int,
+        point: OperatingPoint,
+        selector: RowFilter | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Asks again, of twice as many lists each time, for the queries whose lists held fewer than `wanted` rows."""
+        chosen = None if selector is None else selector.selector()
+        nprobe = max(1, point.nprobe)
+        rows, values = lists.search(queries, candidates, wanted, nprobe, point.ef_search, chosen)
+        while nprobe < lists.lists:
+            short = np.flatnonzero((rows >= 0).sum(axis=1) < wanted)
             if len(short) == 0:
-                return
+                break
             nprobe *= 2
-            values[short], rows[short] = self._index.search(queries[short], candidates, params=self._parameters(nprobe))
-
-    def _parameters(self, nprobe: int) -> Any:
-        if self._ivf is None:
-            return None
-        library = faiss()
-        inner = library.SearchParametersIVF(nprobe=max(1, min(nprobe, self._ivf.nlist)))
-        return library.SearchParametersPreTransform(index_params=inner)
-
-    def _rerank(self, queries: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        assert self._vectors is not None
-        values = np.zeros(rows.shape, np.float32)
-        for number, query in enumerate(queries):
-            found = np.sort(rows[number][rows[number] >= 0])  # In row order: the vectors are read front to back.
-            near = similarity(query, np.asarray(self._vectors[found], np.float32), self._metric)
-            order = np.argsort(-near if larger_is_nearer(self._metric) else near, kind="stable")
-            rows[number, : len(found)] = found[order]
-            rows[number, len(found) :] = -1
-            values[number, : len(found)] = near[order]
+            rows[short], values[short] = lists.search(queries[short], candidates, wanted, nprobe, 0, chosen)
         return rows, values
+
+    def _search_whole(
+        self, queries: np.ndarray, k: int, point: OperatingPoint, selector: RowFilter | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An index without inverted lists: Flat, a graph, or any other that FAISS knows."""
+        rerank = point.rerank if self._reranks else 0
+        candidates = min(self.rows, max(_LEAST_CANDIDATES, rerank * k) if rerank else k)
+        effort = self._effort(point.ef_search, None if selector is None else selector.selector())
+        try:
+            values, rows = self._index.search(queries, candidates, params=effort)
+        except RuntimeError as error:
+            if selector is None:
+                raise
+            raise UsageError(f"{type(self._index).__name__} cannot be searched with a filter: {error}") from None
+        rows, values = self._decide(queries, rows, values, rerank, k)
+        if selector is not None and self._stored is not None:
+            # A graph whose allowed rows are far apart may not lead to all of them.
+            short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, selector.count))
+            if len(short):
+                rows[short], values[short] = nearest_of(
+                    queries[short], selector.list_rows(), k, self._stored, self._metric
+                )
+        return rows, values
+
+    def _effort(self, ef_search: int, chosen: Any) -> Any:
+        library = faiss()
+        if isinstance(self._index, library.IndexHNSW):
+            return library.SearchParametersHNSW(efSearch=ef_search or self._index.hnsw.efSearch, sel=chosen)
+        return None if chosen is None else library.SearchParameters(sel=chosen)
+
+
+def _vectors_inside(index: Any) -> StoredVectors | None:
+    """The vectors that an index itself holds as they are, seen where they lie."""
+    library = faiss()
+    inside = library.downcast_index(index.storage) if isinstance(index, library.IndexHNSW) else index
+    if not isinstance(inside, library.IndexFlat):
+        return None
+    shape = int(inside.ntotal), int(inside.d)
+    return StoredVectors([library.rev_swig_ptr(inside.get_xb(), shape[0] * shape[1]).reshape(shape)])

@@ -15,7 +15,7 @@ from index_builder.index_plan import IndexPlan
 from index_builder.measures import prepare
 from index_builder.sample import VectorSample
 from index_builder.searcher import Searcher
-from index_builder.vector_file import open_vectors, write_vectors
+from index_builder.vector_file import write_vectors
 from tests.index_builder.vectors import clustered, small_plan
 
 ROWS = 3_000
@@ -37,7 +37,7 @@ class SmallIndex:
         """Of the index, or of one with other codes; with its vectors kept or without."""
         path = self.folder / ("index" if codes is None else "other")
         write_ivf_index(path, self.codebook, [(codes or self.codes, np.arange(ROWS))])
-        return Searcher(path, open_vectors(self.folder / "vectors.npy") if kept else None, self.plan.metric)
+        return Searcher([path], [self.folder / "vectors.npy"] if kept else [], self.plan.metric)
 
 
 def small_index(folder: Path, metric: str, step: int = 15) -> SmallIndex:

@@ -90,7 +90,7 @@ def test_a_catalog_of_copies_is_not_called_a_failure(tmp_path: Path) -> None:
     rows = np.arange(0, 1_000, 10)
     queries = VectorSample(rows.astype(np.uint64), rows, vectors[rows])
     truth = exact_neighbours(vectors[rows], vectors, np.arange(1_000), "l2")
-    result = evaluate(Searcher(tmp_path / "i", None, "l2"), queries, truth, 0, 0, vectors=1_000)
+    result = evaluate(Searcher([tmp_path / "i"], [], "l2"), queries, truth, 0, 0, vectors=1_000)
     assert result.recall == {"1": 1.0, "10": 1.0, "100": 1.0}
     assert result.left_out == {"1": 40, "10": 40, "100": 40}
     assert result.queries == 100

@@ -45,9 +45,9 @@ def test_a_flat_index_answers_its_own_golden_queries(metric: str, tmp_path: Path
     write_flat_index(tmp_path / "i", vectors, faiss_metric(metric))
     write_flat_index(tmp_path / "other", prepare(clustered(300, 12, seed=1), metric), faiss_metric(metric))
     queries = VectorSample(rows.astype(np.uint64), rows, vectors[rows])
-    golden = ask_golden(Searcher(tmp_path / "i", None, metric), queries, OperatingPoint(0, 0))
-    assert check_golden(Searcher(tmp_path / "i", None, metric), golden) == []
-    assert len(check_golden(Searcher(tmp_path / "other", None, metric), golden)) == 32
+    golden = ask_golden(Searcher([tmp_path / "i"], [], metric), queries, OperatingPoint(0, 0))
+    assert check_golden(Searcher([tmp_path / "i"], [], metric), golden) == []
+    assert len(check_golden(Searcher([tmp_path / "other"], [], metric), golden)) == 32
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -77,7 +77,7 @@ def test_one_changed_code_of_a_golden_answer_is_noticed(small: SmallIndex) -> No
 def test_rows_that_are_equally_far_may_stand_for_each_other(tmp_path: Path) -> None:
     vectors = np.repeat(clustered(30, 12), 8, axis=0)
     write_flat_index(tmp_path / "i", vectors, faiss_metric("l2"))
-    searcher = Searcher(tmp_path / "i", None, "l2")
+    searcher = Searcher([tmp_path / "i"], [], "l2")
     rows = np.arange(32)
     golden = ask_golden(searcher, VectorSample(rows.astype(np.uint64), rows, vectors[rows]), OperatingPoint(0, 0))
     other = golden.rows.copy()
@@ -93,8 +93,8 @@ def test_fewer_rows_than_were_stored_are_noticed(tmp_path: Path) -> None:
     for name, count in (("i", 20), ("few", 6)):
         write_flat_index(tmp_path / name, vectors[:count], faiss_metric("l2"))
     queries = VectorSample(np.arange(5, dtype=np.uint64), np.arange(5), vectors[:5])
-    golden = ask_golden(Searcher(tmp_path / "i", None, "l2"), queries, OperatingPoint(0, 0))
-    assert check_golden(Searcher(tmp_path / "few", None, "l2"), golden) == [
+    golden = ask_golden(Searcher([tmp_path / "i"], [], "l2"), queries, OperatingPoint(0, 0))
+    assert check_golden(Searcher([tmp_path / "few"], [], "l2"), golden) == [
         "the golden queries have 10 neighbours each, the index gives 6"
     ]
 

@@ -36,7 +36,7 @@ def make(path: Path, count: int, partitions: int = 4) -> list[str]:
 def test_a_row_number_gives_the_item_and_an_item_id_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items_module, "_ROWS", 64)  # Several batches from few rows.
     order = make(tmp_path / "items.arrow", 1_000)
-    items = Items(tmp_path / "items.arrow")
+    items = Items([tmp_path / "items.arrow"])
     assert len(items) == 1_000
     for row, item_id in enumerate(order):
         assert items.item(row) == {
@@ -53,4 +53,4 @@ def test_a_row_number_gives_the_item_and_an_item_id_its_row(tmp_path: Path, monk
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "items.arrow").write_bytes(b"ARROW1\0\0 and no more")
     with pytest.raises(IntegrityError, match=r"items\.arrow is damaged"):
-        Items(tmp_path / "items.arrow")
+        Items([tmp_path / "items.arrow"])

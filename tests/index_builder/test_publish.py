@@ -20,8 +20,8 @@ from catalog.manifest import (
     read_log,
     sha256_of,
 )
-from index_builder.catalog_index import find_version, verify
 from index_builder.publish import flip, publish
+from index_builder.verify import find_version, verify
 
 ENCODER = EncoderInfo("tiny", "savedmodel:/m", 4, (8, 8), "cosine", True, "f" * 64)
 

@@ -71,5 +71,5 @@ def test_categories_and_vendors_are_found_in_the_metadata_by_name(tmp_path: Path
         }
     )
     write_items(tmp_path / "items.arrow", [table], np.array([0, 3]), metadata)
-    found = columns_of(Items(tmp_path / "items.arrow"), np.array([2, 0, 1]))
+    found = columns_of(Items([tmp_path / "items.arrow"]), np.array([2, 0, 1]))
     assert found == {"Category": [None, "mugs", None], "vendor": ["8", "7", None]}
