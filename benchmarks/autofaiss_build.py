@@ -13,7 +13,7 @@ import numpy as np
 
 
 def main() -> None:
-    import autofaiss
+    import autofaiss  # type: ignore[import-not-found]
     import faiss
 
     scratch, size = Path(sys.argv[1]), int(sys.argv[2])

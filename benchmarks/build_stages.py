@@ -63,7 +63,11 @@ def run_stages(job: VersionJob) -> dict[str, float]:
         work()
         seconds[name] = round(time.perf_counter() - started, 3)
 
-    timed("sample", lambda: [sample_partition(job, snapshot, each) for each in sampled_partitions(snapshot, job)])
+    def sample() -> None:
+        for partition in sampled_partitions(snapshot, job):
+            sample_partition(job, snapshot, partition)
+
+    timed("sample", sample)
     timed("train", lambda: train(job, snapshot))
     name, codebook = read_training(job).codebook, codebook_to_use(job)
     assert name is not None
@@ -75,9 +79,13 @@ def run_stages(job: VersionJob) -> dict[str, float]:
             encode_stretch(job, snapshot, stretch, (name, codebook), queries)
 
     timed("encode", encode)
-    merged = run_stretches(snapshot, job)
-    timed("merge", lambda: [merge_codes(job, snapshot, each, name, job.plan.lists) for each in merged])
-    timed("assemble", lambda: [write_index_part(job, snapshot, part, codebook) for part in range(job.plan.parts)])
+
+    def merge() -> None:
+        for stretch in run_stretches(snapshot, job):
+            merge_codes(job, snapshot, stretch, name, job.plan.lists)
+
+    timed("merge", merge)
+    timed("assemble", lambda: write_index_part(job, snapshot, 0, codebook))
     return {**seconds, "total": round(sum(seconds.values()), 3)}
 
 

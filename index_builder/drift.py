@@ -37,37 +37,47 @@ class Fit:
         quantization_error: mean squared distance of a vector to what its code says.
         imbalance: mean length of the list that a vector is in, in units of the mean length of a list: 1 is even.
         empty_lists: share of the lists that got no vector.
-        vectors: that were measured.
+        held_out: vectors that the distances were measured on; none of them was trained on.
+        sampled: vectors that the lists were filled with.
     """
 
     coarse_distance: float
     quantization_error: float
     imbalance: float
     empty_lists: float
-    vectors: int
+    held_out: int
+    sampled: int
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def measure_fit(codebook: Codebook, vectors: np.ndarray) -> Fit:
-    """How a codebook fits float32 [n, d] vectors, prepared for its metric."""
+def measure_fit(codebook: Codebook, held_out: np.ndarray, sample: np.ndarray) -> Fit:
+    """How a codebook fits vectors, prepared for its metric.
+
+    Args:
+        codebook: trained.
+        held_out: float32 [m, d] that it was not trained on: those that it was lie nearer.
+        sample: float32 [n, d], enough to see how full the lists are.
+    """
     library, inner = faiss(), codebook.inner
-    rotated = np.ascontiguousarray(codebook.rotate(vectors), np.float32)
+    rotated = np.ascontiguousarray(codebook.rotate(held_out), np.float32)
     lists = assign_all(codebook.tree, rotated)
     codes = np.zeros((len(rotated), inner.code_size), np.uint8)
     inner.encode_vectors(len(rotated), *(library.swig_ptr(each) for each in (rotated, lists, codes)), False)
     width = inner.coarse_code_size()
     prefix = np.stack([(lists >> (8 * byte)).astype(np.uint8) for byte in range(width)], axis=1)
     decoded = inner.sa_decode(np.ascontiguousarray(np.concatenate([prefix.reshape(len(lists), width), codes], axis=1)))
-    sizes = np.bincount(lists, minlength=inner.nlist)
-    share = sizes / max(1, len(lists))
+    filled = np.ascontiguousarray(codebook.rotate(sample), np.float32)
+    sizes = np.bincount(assign_all(codebook.tree, filled), minlength=inner.nlist)
+    share = sizes / max(1, len(sample))
     return Fit(
         coarse_distance=_mean_square(rotated - codebook.tree.centroids[lists]),
         quantization_error=_mean_square(rotated - decoded),
         imbalance=round(float(inner.nlist * (share**2).sum()), 6),
         empty_lists=round(float((sizes == 0).mean()), 6),
-        vectors=len(vectors),
+        held_out=len(held_out),
+        sampled=len(sample),
     )
 
 

@@ -39,6 +39,8 @@ class RowStore:
         if self._file is None:
             self._memory[start : start + len(block)] = block
             return
+        if len(block) == 0:
+            return
         self._file.seek(start * self._width)
         data = np.ascontiguousarray(block, np.float32).data.cast("B")
         while data:
@@ -46,7 +48,7 @@ class RowStore:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """The rows `start` to `stop` - 1, float32."""
-        if self._file is None:
+        if self._file is None or start == stop:
             return self._memory[start:stop]
         block = np.empty((stop - start, self.dimension), np.float32)
         self._file.seek(start * self._width)

@@ -12,9 +12,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from index_builder.faiss_import import faiss
 
@@ -28,26 +28,42 @@ def cores() -> int:
 
 
 class _SingleThreadedMath:
-    """Holds every BLAS of the process at one thread while anybody is inside; its limit is not a thread's own."""
+    """Holds every BLAS at one thread for whoever is inside. numpy's has one limit for the process, which stays until
+    the last has left; FAISS's, on OpenMP, has one for each thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._limits: threadpool_limits | None = None
+        self._own = threading.local()
 
     def __enter__(self) -> None:
         faiss()  # A BLAS that is loaded later would not be held.
         with self._lock:
             self._inside += 1
-            if self._limits is None:
-                self._limits = threadpool_limits(limits=1, user_api="blas")
+            if self._inside == 1:
+                self._everybodys = _by_nobody(lambda: _held(lambda layer: layer != "openmp"))
+        entered = self._own.__dict__.setdefault("entered", [])
+        entered.append(_held(lambda layer: layer == "openmp"))
 
     def __exit__(self, *raised: object) -> None:
+        self._own.entered.pop().restore_original_limits()
         with self._lock:
             self._inside -= 1
-            if self._inside == 0 and self._limits is not None:
-                self._limits.restore_original_limits()
-                self._limits = None
+            if self._inside == 0:
+                _by_nobody(self._everybodys.restore_original_limits)
+
+
+def _by_nobody(work: Callable[[], Made]) -> Made:
+    """Calls `work` in a thread that ends: threadpoolctl lets nobody else change a limit while he who set it lives."""
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(work).result()
+
+
+def _held(which: Callable[[str], bool]) -> Any:
+    """Those of the loaded BLAS libraries whose threading layer is wanted, held at one thread."""
+    controller = ThreadpoolController().select(user_api="blas")
+    layers = {each.get("threading_layer", "") for each in controller.info()}
+    return controller.select(threading_layer=[layer for layer in layers if which(layer)]).limit(limits=1)
 
 
 single_threaded_math = _SingleThreadedMath()

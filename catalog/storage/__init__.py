@@ -218,7 +218,11 @@ def local_copy(url: str, folder: str | Path) -> Path:
     if path is not None:
         return path
     target = Path(folder) / name_of(redact(url))
-    with store.open_read(url) as source, target.open("wb") as sink:
-        while chunk := source.read(8 << 20):
-            sink.write(chunk)
+
+    def download(failures: int) -> None:
+        with store.open_read(url) as source, target.open("wb") as sink:
+            while chunk := source.read(8 << 20):
+                sink.write(chunk)
+
+    retrier(download, url)
     return target

@@ -56,7 +56,10 @@ def train(job: VersionJob, snapshot: Snapshot) -> None:
     write_sample(folder.queries(), VectorSample(asked.keys, asked.rows, prepared))
     kind = metadata_type(job.store, snapshot)
     storage.write(folder.metadata(), pa.schema([] if kind is None else [("metadata", kind)]).serialize().to_pybytes())
-    codebook, report = (None, {}) if job.plan.lists == 0 else _codebook(job, [folder.sample(p) for p in partitions])
+    codebook: str | None = None
+    report: dict[str, Any] = {}
+    if job.plan.lists:
+        codebook, report = _codebook(job, [folder.sample(each) for each in partitions], prepared)
     storage.write(folder.training(), canonical_json.dump({"codebook": codebook, "report": report}))
 
 
@@ -86,19 +89,20 @@ def training_sample(job: VersionJob, snapshot: Snapshot) -> np.ndarray:
     return np.asarray(prepare(merge_samples(drawn, most).vectors, job.plan.metric), np.float32)
 
 
-def _codebook(job: VersionJob, samples: Sequence[str]) -> tuple[str, dict[str, Any]]:
+def _codebook(job: VersionJob, samples: Sequence[str], held_out: np.ndarray) -> tuple[str, dict[str, Any]]:
     """The id of the codebook to use, trained if need be, and why it is that one."""
     with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
         rows, digest = gather_sample(samples, job.plan, Path(scratch))
         report: dict[str, Any] = {"rows": rows.rows, "seed": job.plan.seed, "stratify": job.stratify}
-        kept = _earlier_codebook(job, rows.evenly(_FIT_ROWS)) if job.earlier else None
+        filling = rows.evenly(_FIT_ROWS)
+        kept = _earlier_codebook(job, held_out, filling) if job.earlier else None
         if kept is not None and not kept.reasons:
             return kept.name, {**report, "decision": "kept", "since": job.earlier, **kept.to_json()}
         why = kept.reasons if kept is not None else ["no codebook of this encoder and plan is there to keep"]
         name = codebook_id(job.plan, job.fingerprint, digest)
         if not storage.exists(codebook_url(job.root, name)):
             codebook = train_codebook(rows, job.plan, Path(scratch) if _is_large(rows) else None)
-            fit = measure_fit(codebook, rows.evenly(_FIT_ROWS))
+            fit = measure_fit(codebook, held_out, filling)
             write_codebook(job.root, name, codebook, job.plan, rows.rows, fit)
         described = describe_codebook(job.root, name)
         fit_now = described[1].to_json() if described else None
@@ -141,14 +145,14 @@ class _Kept:
         return {"fit_when_trained": self.then.to_json(), "fit_now": self.now.to_json(), "reasons": self.reasons}
 
 
-def _earlier_codebook(job: VersionJob, vectors: np.ndarray) -> _Kept | None:
-    """The codebook of the earlier version, measured on these vectors; None where it is of another plan or gone."""
+def _earlier_codebook(job: VersionJob, held_out: np.ndarray, sample: np.ndarray) -> _Kept | None:
+    """The codebook of the earlier version, measured as `measure_fit` says; None where it is of another plan or gone."""
     assert job.earlier is not None
     manifest = read_manifest(job.root, job.earlier)
     described = describe_codebook(job.root, manifest.codebook) if manifest.codebook else None
     if described is None or not manifest.codebook or not _same_codebook(described[0], job.plan):
         return None
-    then, now = described[1], measure_fit(read_codebook(job.root, manifest.codebook), vectors)
+    then, now = described[1], measure_fit(read_codebook(job.root, manifest.codebook), held_out, sample)
     first = manifest.training.get("recall_when_trained", manifest.recall.get("10"))
     return _Kept(manifest.codebook, then, now, reasons_to_retrain(then, now, first, manifest.recall.get("10")))
 

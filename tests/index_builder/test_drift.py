@@ -5,23 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from index_builder.codebook import train_codebook
 from index_builder.drift import Fit, measure_fit, reasons_to_retrain
 from index_builder.measures import prepare
-from index_builder.row_store import RowStore
+from tests.index_builder.small_index import trained
 from tests.index_builder.vectors import clustered, small_plan
 
-THEN = Fit(coarse_distance=0.5, quantization_error=0.2, imbalance=1.4, empty_lists=0.0, vectors=3_000)
+THEN = Fit(coarse_distance=0.5, quantization_error=0.2, imbalance=1.4, empty_lists=0.0, held_out=1_000, sampled=3_000)
 
 
 def test_vectors_like_those_of_the_training_are_no_reason_to_retrain() -> None:
-    vectors = prepare(clustered(6_000, 24), "cosine")
-    rows = RowStore(None, 3_000, 24)
-    rows.write(0, vectors[:3_000])
-    codebook = train_codebook(rows, small_plan("cosine"))
-    then, now = measure_fit(codebook, vectors[:3_000]), measure_fit(codebook, vectors[3_000:])
+    vectors = prepare(clustered(8_000, 24), "cosine")
+    codebook = trained(vectors[:3_000], small_plan("cosine"))
+    then = measure_fit(codebook, vectors[6_000:7_000], vectors[:3_000])
+    now = measure_fit(codebook, vectors[7_000:], vectors[3_000:6_000])
     assert reasons_to_retrain(then, now, 0.8, 0.79) == []
-    elsewhere = measure_fit(codebook, prepare(clustered(3_000, 24, seed=5), "cosine"))
+    others = prepare(clustered(4_000, 24, seed=5), "cosine")
+    elsewhere = measure_fit(codebook, others[:1_000], others[1_000:])
     reasons = reasons_to_retrain(then, elsewhere, 0.8, 0.8)
     assert [reason.split(" is ")[0].rsplit(" ", 1)[0] for reason in reasons][:2] == [
         "coarse distance",
@@ -31,10 +30,8 @@ def test_vectors_like_those_of_the_training_are_no_reason_to_retrain() -> None:
 
 def test_a_fit_is_what_a_plain_computation_says() -> None:
     vectors = prepare(clustered(3_000, 24), "l2")
-    rows = RowStore(None, 3_000, 24)
-    rows.write(0, vectors)
-    codebook = train_codebook(rows, small_plan("l2"))
-    fit = measure_fit(codebook, vectors)
+    codebook = trained(vectors, small_plan("l2"))
+    fit = measure_fit(codebook, vectors, vectors)
     index = codebook.index
     index.add(vectors)
     rotated = vectors @ codebook.rotation.T
@@ -44,7 +41,7 @@ def test_a_fit_is_what_a_plain_computation_says() -> None:
     assert fit.coarse_distance == pytest.approx(distance.mean(), rel=1e-3)
     assert fit.quantization_error == pytest.approx(((rotated - decoded) ** 2).sum(axis=1).mean(), rel=1e-3)
     assert fit.imbalance == pytest.approx(16 * ((sizes / 3_000) ** 2).sum(), rel=1e-4)
-    assert (fit.empty_lists, fit.vectors) == (float((sizes == 0).mean()), 3_000)
+    assert (fit.empty_lists, fit.held_out, fit.sampled) == (float((sizes == 0).mean()), 3_000, 3_000)
 
 
 @pytest.mark.parametrize(

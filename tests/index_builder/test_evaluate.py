@@ -12,11 +12,9 @@ from index_builder.evaluate import Evaluation, evaluate, limit_to
 from index_builder.evaluation_files import write_evaluation
 from index_builder.golden import check_golden, read_golden
 from index_builder.ground_truth import exact_neighbours
-from index_builder.index_file import write_flat_index
-from index_builder.measures import faiss_metric
 from index_builder.sample import VectorSample
 from index_builder.searcher import OperatingPoint, Searcher
-from tests.index_builder.small_index import ROWS, SmallIndex, small_index
+from tests.index_builder.small_index import ROWS, SmallIndex, small_index, write_flat
 from tests.index_builder.vectors import clustered, exact_rows
 
 
@@ -86,7 +84,7 @@ def test_a_limit_moves_the_default_among_the_allowed_points_only(small: SmallInd
 
 def test_a_catalog_of_copies_is_not_called_a_failure(tmp_path: Path) -> None:
     vectors = np.concatenate([np.repeat(clustered(1, 12, seed=9), 400, axis=0), clustered(600, 12)])
-    write_flat_index(tmp_path / "i", vectors, faiss_metric("l2"))
+    write_flat(tmp_path / "i", vectors, "l2")
     rows = np.arange(0, 1_000, 10)
     queries = VectorSample(rows.astype(np.uint64), rows, vectors[rows])
     truth = exact_neighbours(vectors[rows], vectors, np.arange(1_000), "l2")

@@ -10,11 +10,10 @@ import pytest
 
 from catalog.errors import IntegrityError, UsageError
 from index_builder.golden import ask_golden, check_golden, read_golden, write_golden
-from index_builder.index_file import write_flat_index
-from index_builder.measures import faiss_metric, prepare
+from index_builder.measures import prepare
 from index_builder.sample import VectorSample
 from index_builder.searcher import OperatingPoint, Searcher
-from tests.index_builder.small_index import SmallIndex, small_index
+from tests.index_builder.small_index import SmallIndex, small_index, write_flat
 from tests.index_builder.vectors import clustered
 
 POINT = OperatingPoint(4, 4)
@@ -42,8 +41,8 @@ def test_an_index_answers_its_own_golden_queries(small: SmallIndex, kept: bool, 
 def test_a_flat_index_answers_its_own_golden_queries(metric: str, tmp_path: Path) -> None:
     vectors = prepare(clustered(300, 12), metric)
     rows = np.arange(0, 300, 5)
-    write_flat_index(tmp_path / "i", vectors, faiss_metric(metric))
-    write_flat_index(tmp_path / "other", prepare(clustered(300, 12, seed=1), metric), faiss_metric(metric))
+    write_flat(tmp_path / "i", vectors, metric)
+    write_flat(tmp_path / "other", prepare(clustered(300, 12, seed=1), metric), metric)
     queries = VectorSample(rows.astype(np.uint64), rows, vectors[rows])
     golden = ask_golden(Searcher([tmp_path / "i"], [], metric), queries, OperatingPoint(0, 0))
     assert check_golden(Searcher([tmp_path / "i"], [], metric), golden) == []
@@ -76,7 +75,7 @@ def test_one_changed_code_of_a_golden_answer_is_noticed(small: SmallIndex) -> No
 
 def test_rows_that_are_equally_far_may_stand_for_each_other(tmp_path: Path) -> None:
     vectors = np.repeat(clustered(30, 12), 8, axis=0)
-    write_flat_index(tmp_path / "i", vectors, faiss_metric("l2"))
+    write_flat(tmp_path / "i", vectors, "l2")
     searcher = Searcher([tmp_path / "i"], [], "l2")
     rows = np.arange(32)
     golden = ask_golden(searcher, VectorSample(rows.astype(np.uint64), rows, vectors[rows]), OperatingPoint(0, 0))
@@ -91,7 +90,7 @@ def test_rows_that_are_equally_far_may_stand_for_each_other(tmp_path: Path) -> N
 def test_fewer_rows_than_were_stored_are_noticed(tmp_path: Path) -> None:
     vectors = clustered(20, 12)
     for name, count in (("i", 20), ("few", 6)):
-        write_flat_index(tmp_path / name, vectors[:count], faiss_metric("l2"))
+        write_flat(tmp_path / name, vectors[:count], "l2")
     queries = VectorSample(np.arange(5, dtype=np.uint64), np.arange(5), vectors[:5])
     golden = ask_golden(Searcher([tmp_path / "i"], [], "l2"), queries, OperatingPoint(0, 0))
     assert check_golden(Searcher([tmp_path / "few"], [], "l2"), golden) == [

@@ -2,17 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
-from index_builder.codebook import encode_vectors, train_codebook
+from index_builder.codebook import encode_vectors
 from index_builder.ground_truth import exact_neighbours, merge_neighbours
-from index_builder.index_file import write_flat_index, write_ivf_index
-from index_builder.measures import faiss_metric, prepare, score_and_distance
+from index_builder.measures import prepare, score_and_distance
 from index_builder.recall import recall_at
 from index_builder.searcher import OperatingPoint, Searcher
 from index_builder.vector_file import write_vectors
+from tests.index_builder.small_index import trained, write_flat, write_index
 from tests.index_builder.vectors import clustered, exact_rows, small_plan
 
 
@@ -29,7 +28,7 @@ def test_neighbours_found_block_by_block_are_the_exact_ones(metric: str) -> None
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2", "l1"])
 def test_a_flat_index_returns_the_exact_neighbours(metric: str, tmp_path: Path) -> None:
     vectors, queries = clustered(400, 12), clustered(20, 12, seed=1)
-    write_flat_index(tmp_path / "i", prepare(vectors, metric), faiss_metric(metric))
+    write_flat(tmp_path / "i", prepare(vectors, metric), metric)
     rows, _ = Searcher([tmp_path / "i"], [], metric).search(queries, 10, OperatingPoint(0, 0))
     np.testing.assert_array_equal(rows, exact_rows(queries, vectors, metric, 10))
 
@@ -39,8 +38,8 @@ def ivf(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, np.ndarray
     metric = request.param
     vectors = prepare(clustered(3_000, 24), metric)
     plan = small_plan(metric)
-    codebook = faiss.deserialize_index(np.frombuffer(train_codebook(vectors, plan), np.uint8))
-    write_ivf_index(tmp_path / "i", codebook, [(encode_vectors(codebook, vectors), np.arange(3_000))])
+    codebook = trained(vectors, plan)
+    write_index(tmp_path / "i", codebook, plan, [(encode_vectors(codebook, vectors, metric), np.arange(3_000))])
     write_vectors(tmp_path / "v.npy", [vectors[:1_000], vectors[1_000:]], 3_000, 24, "float32")
     return metric, vectors, Searcher([tmp_path / "i"], [tmp_path / "v.npy"], metric)
 
@@ -66,7 +65,7 @@ def test_re_ranking_never_lowers_recall(ivf: tuple[str, np.ndarray, Searcher]) -
 
 
 def test_asking_for_more_than_there_is_gives_all_there_is(tmp_path: Path) -> None:
-    write_flat_index(tmp_path / "i", clustered(3, 4), faiss.METRIC_L2)
+    write_flat(tmp_path / "i", clustered(3, 4), "l2")
     rows, values = Searcher([tmp_path / "i"], [], "l2").search(clustered(2, 4), 1_000_000_000, OperatingPoint(0, 0))
     assert rows.shape == values.shape == (2, 3)
     assert sorted(rows[0].tolist()) == [0, 1, 2]

@@ -20,6 +20,7 @@ from index_builder.catalog_index import CatalogIndex
 from index_builder.evaluation_files import TIMED_FILES
 from index_builder.golden import check_golden, read_golden
 from index_builder.searcher import OperatingPoint
+from index_builder.stages import encoding, training
 from pipelines import index as module
 from pipelines import index_steps
 from pipelines.embed import EmbedConfig, embed
@@ -151,13 +152,13 @@ def test_a_build_that_died_goes_on_from_its_codebook_and_codes(
     def die(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(index_steps, "build_version", die)
+    monkeypatch.setattr(index_steps, "write_index_part", die)
     with pytest.raises(Exception, match="No space left on device"):
         index(IndexConfig(store, str(tmp_path / "two"), "shop"))
     assert not (tmp_path / "two" / "shop" / "channels").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(index_steps, "train_codebook", die)
-    monkeypatch.setattr(index_steps, "encode_vectors", die)
+    monkeypatch.setattr(training, "train_codebook", die)
+    monkeypatch.setattr(encoding, "encode_block", die)
     resumed = index(IndexConfig(store, str(tmp_path / "two"), "shop"))
     assert resumed.version == undisturbed.version
     for name in ("index.faiss", "items.arrow", "vectors.npy", "evaluation.json", "golden.npz"):
@@ -245,7 +246,7 @@ def test_the_manifest_names_every_file_and_what_it_was_made_of(store: str, tmp_p
         },
     }
     assert manifest["encoder"]["fingerprint"] == "f" * 64
-    assert set(manifest["seconds_by_stage"]) == {"sample", "train", "encode", "assemble", "evaluate", "store"}
+    assert set(manifest["seconds_by_stage"]) == {"sample", "train", "encode", "merge", "assemble", "evaluate"}
 
 
 def test_what_cannot_be_indexed_is_answered(tmp_path: Path, store: str) -> None:

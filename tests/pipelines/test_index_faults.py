@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from index_builder.verify import verify
 
 from catalog import storage
 from catalog.errors import CatalogIndexerError
@@ -23,6 +22,7 @@ from index_builder.evaluation_files import TIMED_FILES
 from index_builder.index_plan import IndexPlan
 from index_builder.stages.finishing import finish
 from index_builder.timings import Timings
+from index_builder.verify import verify
 from index_builder.version_job import VersionJob, version_id
 from pipelines.index_steps import plan_stages
 from tests.catalog.fault_store import Crash, Fault, FaultStore
@@ -54,7 +54,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> FaultStore:
     # Small units, so that there are several of each stage.
     monkeypatch.setattr(work, "_STRETCH_ROWS", 300)
     monkeypatch.setattr(work, "SHARD_ROWS", 400)
-    monkeypatch.setattr(evaluation_files, "measure_timings", lambda *given: Timings(0, 0, []))
+    monkeypatch.setattr(evaluation_files, "measure_timings", lambda *given: Timings(0, []))
     monkeypatch.setattr(evaluation_files, "draw_recall", lambda *given: b"<svg/>")
     source = f"{tmp_path}/vectors.npy"
     np.save(source, clustered(800, 8))
@@ -151,7 +151,7 @@ def test_a_build_killed_at_any_operation_does_one_unit_again_and_ends_in_the_sam
     store, wanted, before, count = undisturbed
     assert count > 100
     written = watched(store, monkeypatch)
-    for number in struck(count, 1 if fault is Fault.CRASH_BEFORE else 3):
+    for number in struck(count, 2 if fault is Fault.CRASH_BEFORE else 7):
         store.objects = dict(before)
         store.plan({number: fault})
         written.clear()
@@ -181,7 +181,7 @@ def test_a_lost_answer_and_a_refusal_anywhere_change_nothing(
     undisturbed: tuple[FaultStore, dict[str, bytes], dict[str, tuple[bytes, int]], int], fault: Fault
 ) -> None:
     store, wanted, before, count = undisturbed
-    for number in struck(count, 5):
+    for number in struck(count, 6):
         store.objects = dict(before)
         store.plan({number: fault})
         build(job())
