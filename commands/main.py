@@ -25,6 +25,8 @@ from commands.output import SecretsLeftOut
 # In the order of the work. Each module, named with _ for -, has HELP, add_arguments(parser) and run(args), and imports
 # heavy things late.
 COMMANDS = ("demo", "scan", "embed", "import-vectors", "rejects", "index", "search", "versions", "verify")
+# Of two words; each is a module as well, `index_plan`.
+SUBCOMMANDS = ("index plan",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--" in given:
         split = given.index("--")
         given, beam_arguments = given[:split], given[split + 1 :]
+    if " ".join(given[:2]) in SUBCOMMANDS:
+        given = [" ".join(given[:2]), *given[2:]]
     args = _parser().parse_args(given)
     args.beam_arguments = tuple(beam_arguments)
     # Libraries log notices on import; Beam's own warnings (a flag that it does not know, say) stay.
@@ -117,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = importlib.import_module(f"commands.{name.replace('-', '_')}")
+    for name in (*COMMANDS, *SUBCOMMANDS):
+        module = importlib.import_module(f"commands.{name.replace('-', '_').replace(' ', '_')}")
         command = commands.add_parser(
             name, help=module.HELP, description=module.HELP, epilog=getattr(module, "EPILOG", None), allow_abbrev=False
         )

@@ -24,13 +24,13 @@ from index_builder.threads import in_threads
 # Lloyd's iterations gain little after ten, and time is linear in them.
 ITERATIONS = 10
 # FAISS itself takes no more than 256 vectors a centroid.
-_SAMPLE_PER_CELL = 256
+SAMPLE_PER_CELL = 256
 # Below this many centroids, comparing all of them is as cheap.
-_FLAT_BELOW = 512
+FLAT_BELOW = 512
 # Cells that are looked into for each vector. More are exacter and dearer.
 CELLS = 8
 # Steps over everything after the cells were trained apart: one is nearly enough, a third gains nothing more.
-_LLOYD_STEPS = 2
+LLOYD_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int
         seed: of every k-means.
         scratch: a folder for what does not fit into memory, None where everything does.
     """
-    if lists < _FLAT_BELOW:
-        centroids = k_means(sample.evenly(_SAMPLE_PER_CELL * lists), lists, inner_product, seed)
+    if lists < FLAT_BELOW:
+        centroids = k_means(sample.evenly(SAMPLE_PER_CELL * lists), lists, inner_product, seed)
         none = np.empty((0, sample.dimension), np.float32)
         return CentroidTree(none, centroids, np.zeros(1, np.int64), inner_product)
     # More cells than the root: assignment looks at all of them once, and into CELLS of them.
     count = round(math.sqrt(2 * lists))
-    cells = k_means(sample.evenly(_SAMPLE_PER_CELL * count), count, inner_product, seed)
+    cells = k_means(sample.evenly(SAMPLE_PER_CELL * count), count, inner_product, seed)
     tops = CentroidTree(np.empty((0, sample.dimension), np.float32), cells, np.zeros(1, np.int64), inner_product)
     mine = np.concatenate(list(in_threads(lambda block: tops.assign(block[1]), sample.blocks())))
     ordered, begins = grouped(sample, mine, count, scratch / "cells" if scratch else None)
@@ -128,7 +128,7 @@ def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int
     trained = list(in_threads(train_cell, np.flatnonzero(shares).tolist()))
     starts = np.concatenate([[0], np.cumsum(shares)]).astype(np.int64)
     tree = CentroidTree(cells, np.concatenate(trained), starts, inner_product)
-    for _ in range(_LLOYD_STEPS):
+    for _ in range(LLOYD_STEPS):
         tree = _lloyd_step(ordered, tree)
     return tree
 

@@ -20,7 +20,7 @@ from index_builder.row_store import RowStore
 from index_builder.threads import in_threads, single_threaded_math
 
 # FAISS takes 256 vectors for each of the 256 centroids of a sub-quantizer; more change nothing.
-_CODE_TRAINING_ROWS = 65_536
+CODE_TRAINING_ROWS = 65_536
 # Training files beyond this size are walked over on disk.
 IN_MEMORY = 512 << 20
 _HNSW_CONSTRUCTION = 200
@@ -89,7 +89,7 @@ def _train(sample: RowStore, plan: IndexPlan, scratch: Path | None) -> Codebook:
     rotated = sample if rotation is None else _rotated(sample, rotation, scratch)
     tree = train_centroids(rotated, plan.lists, plan.metric != "l2", plan.seed, scratch)
     inner = _empty_ivf(plan, tree)
-    part = rotated.evenly(_CODE_TRAINING_ROWS)
+    part = rotated.evenly(CODE_TRAINING_ROWS)
     _train_code(inner, part, tree, plan)
     inner.is_trained = True
     library = faiss()
@@ -109,7 +109,7 @@ def _rotation(sample: RowStore, plan: IndexPlan) -> np.ndarray | None:
         return None
     if plan.rotation == "random":
         return random_rotation(plan.dimension, plan.rotated, plan.seed)
-    part = sample.evenly(_CODE_TRAINING_ROWS)
+    part = sample.evenly(CODE_TRAINING_ROWS)
     if plan.rotation == "pca":
         return principal_rotation(part, plan.rotated)
     return balanced_rotation(part, plan.rotated, plan.subquantizers)

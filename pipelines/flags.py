@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -124,6 +126,34 @@ def share(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """An argparse type: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+_SIZE_UNITS = {"": 1, "B": 1}
+_SIZE_UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)}
+_SIZE_UNITS |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)}
+
+
+def size(text: str) -> int:
+    """An argparse type: a number of bytes, such as 20MB, 1.5GB, 2GiB, 512KiB or 4096."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", text.strip())
+    units = {unit.lower(): factor for unit, factor in _SIZE_UNITS.items()}
+    if found is None or found[2].lower() not in units:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 20MB, 2GiB or 4096")
+    value = int(float(found[1]) * units[found[2].lower()])
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
 def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> EmbedConfig:
     """The embed job that the flags ask for."""
     from catalog.errors import UsageError
@@ -169,15 +199,31 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embeddings", required=True, metavar="EMBEDDINGS", help="the embedding store to index")
     parser.add_argument("--artifacts", required=True, metavar="ARTIFACTS", help="the artifact store to publish to")
     parser.add_argument("--name", required=True, help="name of the index in the artifact store")
-    parser.add_argument("--metric", help="cosine, dot, l2 or l1 (default: what the encoder is meant for)")
     parser.add_argument("--snapshot", type=int, metavar="N", help="default: the newest")
+    add_plan_flags(parser)
+    parser.add_argument("--channel", default="prod", help="channel to point to the new version (default: %(default)s)")
+
+
+def add_plan_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that decide which index is built."""
+    parser.add_argument("--metric", help="cosine, dot, l2 or l1 (default: what the encoder is meant for)")
     parser.add_argument(
         "--rerank",
         choices=["auto", "stored", "none"],
         default="auto",
         help="keep the vectors in the version and order results by them (default: auto, up to 4 GiB)",
     )
-    parser.add_argument("--channel", default="prod", help="channel to point to the new version (default: %(default)s)")
+    parser.add_argument(
+        "--memory-budget", type=size, metavar="SIZE", help="what serving may hold in memory, such as 500MB or 2GiB"
+    )
+    parser.add_argument(
+        "--bytes-per-vector", type=positive, metavar="B", help="of the index file, row numbers included"
+    )
+    parser.add_argument("--recall-target", type=share, metavar="R", help="recall@10 to serve at, from 0 to 1")
+    parser.add_argument("--latency-target", type=positive, metavar="MS", help="p99 of one search, in milliseconds")
+    parser.add_argument(
+        "--factory", metavar="TEXT", help="a FAISS factory string to take as it is: IVF4096,PQ64x4fs,RFlat"
+    )
 
 
 def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> IndexConfig:
@@ -192,5 +238,10 @@ def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Ind
         snapshot=args.snapshot,
         rerank=args.rerank,
         channel=args.channel,
+        memory_budget=args.memory_budget,
+        bytes_per_vector=args.bytes_per_vector,
+        recall_target=args.recall_target,
+        latency_target=args.latency_target,
+        factory=args.factory,
         beam_arguments=tuple(beam_arguments),
     )

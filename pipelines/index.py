@@ -20,15 +20,12 @@ from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from index_builder.build_progress import WHOLE, look, units_by_stage
 from index_builder.earlier import earlier_version, keep_lists
 from index_builder.measures import check_metric
-from index_builder.plan import plan_index
+from index_builder.plan import PlanRequest, plan_index
 from index_builder.publish import point_to_published
 from index_builder.version_job import VersionJob, version_id
 from pipelines.index_steps import build
 from pipelines.progress import Progress, watched
 from pipelines.runner import pipeline_options, run
-
-# Vectors are kept for re-ranking up to this size, unless a flag says otherwise.
-_KEEP_VECTORS_BELOW = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class IndexConfig:
         memory: bytes that a stage may hold.
         recall_target: recall@10 that the default operating point should reach.
         latency_target: milliseconds that a single search may take there.
+        memory_budget, bytes_per_vector, factory: see `index_builder.plan.PlanRequest`.
         beam_arguments: flags for Beam.
     """
 
@@ -67,6 +65,9 @@ class IndexConfig:
     memory: int = 1 << 30
     recall_target: float | None = None
     latency_target: float | None = None
+    memory_budget: int | None = None
+    bytes_per_vector: float | None = None
+    factory: str | None = None
     beam_arguments: tuple[str, ...] = ()
 
 
@@ -138,13 +139,19 @@ def _run(pipeline: beam.Pipeline, job: VersionJob) -> None:
 def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob:
     metric = check_metric(config.metric or snapshot.encoder.metric)
     root = storage.check_writable(artifact_root(config.artifacts, config.name))
-    plan = plan_index(snapshot.vectors, snapshot.encoder.dimension, metric)
+    request = PlanRequest(
+        memory_budget=config.memory_budget,
+        bytes_per_vector=config.bytes_per_vector,
+        recall_target=config.recall_target,
+        latency_target_ms=config.latency_target,
+        factory=config.factory,
+        rerank=config.rerank,
+        parts=config.parts,
+    )
     width = 2 if snapshot.vector_type == "float16" else 4
-    fits = snapshot.vectors * snapshot.encoder.dimension * width <= _KEEP_VECTORS_BELOW
-    keep = plan.family != "flat" and (config.rerank == "stored" or (config.rerank == "auto" and fits))
-    plan = replace(plan, refine=keep, parts=config.parts if plan.lists else 1)
+    plan = plan_index(snapshot.vectors, snapshot.encoder.dimension, metric, request, width)
     earlier = None if config.retrain else earlier_version(root, snapshot)
-    if earlier is not None:
+    if earlier is not None and config.factory is None:
         plan = keep_lists(plan, earlier, snapshot.vectors)
     job = VersionJob(
         root=root,
