@@ -201,6 +201,23 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="name of the index in the artifact store")
     parser.add_argument("--snapshot", type=int, metavar="N", help="default: the newest")
     add_plan_flags(parser)
+    parser.add_argument(
+        "--parts", type=at_least(1), default=1, metavar="N", help="index files to share the lists between (default: 1)"
+    )
+    parser.add_argument(
+        "--stratify", metavar="COLUMN", help="metadata column whose values all get their share of the training sample"
+    )
+    parser.add_argument(
+        "--queries", type=at_least(1), default=1_000, metavar="N", help="items that the evaluation asks (default: 1,000)"
+    )
+    parser.add_argument("--retrain", action="store_true", help="train anew even where the earlier codebook still fits")
+    parser.add_argument(
+        "--build-memory",
+        type=size,
+        default=1 << 30,
+        metavar="SIZE",
+        help="what merging and assembly may hold in a process (default: 1GiB)",
+    )
     parser.add_argument("--channel", default="prod", help="channel to point to the new version (default: %(default)s)")
 
 
@@ -238,6 +255,11 @@ def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Ind
         snapshot=args.snapshot,
         rerank=args.rerank,
         channel=args.channel,
+        parts=args.parts,
+        stratify=args.stratify,
+        queries=args.queries,
+        retrain=args.retrain,
+        memory=args.build_memory,
         memory_budget=args.memory_budget,
         bytes_per_vector=args.bytes_per_vector,
         recall_target=args.recall_target,
