@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from index_builder.faiss_import import faiss
-from index_builder.row_store import RowStore, grouped
+from index_builder.row_store import BLOCK, RowStore, grouped
 from index_builder.threads import in_threads
 
 # Lloyd's iterations gain little after ten, and time is linear in them.
@@ -27,8 +27,11 @@ ITERATIONS = 10
 SAMPLE_PER_CELL = 256
 # Below this many centroids, comparing all of them is as cheap.
 FLAT_BELOW = 512
-# Cells that are looked into for each vector. More are exacter and dearer.
+# Cells that are looked into for each vector, at most. More are exacter and dearer.
 CELLS = 8
+# And only those that are nearly as near as the nearest: the share of vectors that find their centroid nevertheless.
+_WITHIN_GAP = 0.99
+_GAP_ROWS = 16_384
 # Steps over everything after the cells were trained apart: one is nearly enough, a third gains nothing more.
 LLOYD_STEPS = 2
 
@@ -42,12 +45,15 @@ class CentroidTree:
         centroids: float32 [k, d], those of a cell next to each other.
         starts: int64 [t + 1], the first centroid of each cell.
         inner_product: whether the nearest has the largest inner product (cosine, dot) or the smallest distance (l2).
+        gap: cells whose score is further than this below the nearest cell's are not looked into. A score is the inner
+            product, for l2 less half the squared length of what it is with.
     """
 
     cells: np.ndarray
     centroids: np.ndarray
     starts: np.ndarray
     inner_product: bool
+    gap: float = math.inf
 
     @functools.cached_property
     def _offsets(self) -> tuple[np.ndarray, np.ndarray]:
@@ -60,24 +66,38 @@ class CentroidTree:
         """int64 [n]: the nearest centroid of each of float32 [n, d] vectors, among those of its nearest `cells`."""
         if len(self.cells) <= cells:
             return _nearest(vectors, self.centroids, self._offsets[1])[0]
-        near = _nearest_cells(vectors, self.cells, self._offsets[0], cells)
+        near, heights = _nearest_cells(vectors, self.cells, self._offsets[0], cells)
         # Pairs of a vector and a cell, ordered by cell: the vectors of a cell meet its centroids in one product.
         flat = near.T.reshape(-1)
-        order = np.argsort(flat, kind="stable")
+        wanted = np.flatnonzero((heights >= heights[:, :1] - np.float32(self.gap)).T.reshape(-1))
+        order = wanted[np.argsort(flat[wanted], kind="stable")]
         bounds = np.searchsorted(flat[order], np.arange(len(self.cells) + 1))
-        best, scores = np.empty(len(flat), np.int64), np.empty(len(flat), np.float32)
+        best, scores = np.zeros(len(flat), np.int64), np.full(len(flat), -np.inf, np.float32)
         for cell in range(len(self.cells)):
             pairs = order[bounds[cell] : bounds[cell + 1]]
             first, last = self.starts[cell], self.starts[cell + 1]
-            if first == last:
-                scores[pairs] = -np.inf
-            elif len(pairs):
+            if first < last and len(pairs):
                 found, score = _nearest(
                     vectors[pairs % len(vectors)], self.centroids[first:last], self._offsets[1][first:last]
                 )
                 best[pairs], scores[pairs] = found + first, score
         by_vector = scores.reshape(cells, -1).argmax(axis=0)
         return best.reshape(cells, -1)[by_vector, np.arange(len(vectors))]
+
+    def with_gap(self, vectors: np.ndarray) -> CentroidTree:
+        """The same, looking no further than it takes for nearly all of float32 [n, d] vectors."""
+        if len(self.cells) <= CELLS:
+            return self
+        lists = np.concatenate(list(in_threads(self.assign, _pieces(vectors))))
+        owners = np.searchsorted(self.starts, lists, side="right") - 1
+        chosen = (vectors * self.cells[owners]).sum(axis=1) - self._offsets[0][owners]
+        pieces = in_threads(lambda each: _nearest(each, self.cells, self._offsets[0])[1], _pieces(vectors))
+        behind = np.concatenate(list(pieces)) - chosen
+        return replace(self, gap=float(np.float32(np.quantile(behind, _WITHIN_GAP, method="higher"))))
+
+
+def _pieces(vectors: np.ndarray) -> list[np.ndarray]:
+    return [vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK)]
 
 
 def _nearest(vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,16 +107,20 @@ def _nearest(vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray) ->
     return best, scores[np.arange(len(best)), best]
 
 
-def _nearest_cells(vectors: np.ndarray, cells: np.ndarray, offsets: np.ndarray, count: int) -> np.ndarray:
-    """int16 or int32 [n, count], nearest first."""
+def _nearest_cells(
+    vectors: np.ndarray, cells: np.ndarray, offsets: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """int16 or int32 [n, count], nearest first, and their scores."""
     scores = vectors @ cells.T
     scores -= offsets
     near = np.empty((len(vectors), count), np.int16 if len(cells) < 2**15 else np.int32)
+    heights = np.empty((len(vectors), count), np.float32)
     everyone = np.arange(len(vectors))
     for rank in range(count):  # A few passes of argmax are faster than a partition.
         near[:, rank] = scores.argmax(axis=1)
+        heights[:, rank] = scores[everyone, near[:, rank]]
         scores[everyone, near[:, rank]] = -np.inf
-    return near
+    return near, heights
 
 
 def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int, scratch: Path | None) -> CentroidTree:
@@ -128,9 +152,10 @@ def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int
     trained = list(in_threads(train_cell, np.flatnonzero(shares).tolist()))
     starts = np.concatenate([[0], np.cumsum(shares)]).astype(np.int64)
     tree = CentroidTree(cells, np.concatenate(trained), starts, inner_product)
+    seen = ordered.evenly(_GAP_ROWS)
     for _ in range(LLOYD_STEPS):
-        tree = _lloyd_step(ordered, tree)
-    return tree
+        tree = _lloyd_step(ordered, tree.with_gap(seen))
+    return tree.with_gap(seen)
 
 
 class _LazyRows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def write_codebook(root: str, name: str, codebook: Codebook, plan: IndexPlan, tr
         "id": name,
         "plan": plan.to_json(),
         "training_rows": training_rows,
+        "gap": codebook.tree.gap if math.isfinite(codebook.tree.gap) else None,
         "fit": fit.to_json(),
     }
     storage.write(codebook_url(root, name), canonical_json.dump(description))
@@ -43,8 +45,10 @@ def read_codebook(root: str, name: str) -> Codebook:
     url = codebook_url(root, name, "codebook.faiss")
     try:
         index = faiss().deserialize_index(np.frombuffer(storage.read_bytes(url), np.uint8))
-        return Codebook.of(index, _array(root, name, "cells.npy"), _array(root, name, "starts.npy"))
-    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        described = canonical_json.load(storage.read_bytes(codebook_url(root, name)), codebook_url(root, name))
+        gap = math.inf if described["gap"] is None else float(described["gap"])
+        return Codebook.of(index, _array(root, name, "cells.npy"), _array(root, name, "starts.npy"), gap)
+    except (RuntimeError, KeyError, ValueError, FileNotFoundError) as error:
         raise IntegrityError(f"{url} is damaged: {error}; delete the folder that it is in and run again") from None
 
 

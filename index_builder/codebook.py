@@ -39,8 +39,8 @@ class Codebook:
     tree: CentroidTree
 
     @classmethod
-    def of(cls, index: Any, cells: np.ndarray, starts: np.ndarray) -> Codebook:
-        """From what `codebook.faiss`, `cells.npy` and `starts.npy` hold."""
+    def of(cls, index: Any, cells: np.ndarray, starts: np.ndarray, gap: float) -> Codebook:
+        """From what `codebook.faiss`, `cells.npy`, `starts.npy` and `codebook.json` hold."""
         library = faiss()
         inner = library.downcast_index(library.extract_index_ivf(index))
         rotation = None
@@ -49,7 +49,7 @@ class Codebook:
             rotation = library.vector_to_array(chain.A).reshape(chain.d_out, chain.d_in)
         centroids = library.downcast_index(inner.quantizer).reconstruct_n(0, inner.nlist)
         product = inner.metric_type == library.METRIC_INNER_PRODUCT
-        return cls(index, inner, rotation, CentroidTree(cells, centroids, starts, product))
+        return cls(index, inner, rotation, CentroidTree(cells, centroids, starts, product, gap))
 
     def rotate(self, vectors: np.ndarray) -> np.ndarray:
         """float32 [n, dimension] to [n, rotated]."""

@@ -82,6 +82,8 @@ def measure_fit(codebook: Codebook, held_out: np.ndarray, sample: np.ndarray) ->
 
 
 def _mean_square(differences: np.ndarray) -> float:
+    if len(differences) == 0:
+        return 0.0
     return float(f"{float((differences.astype(np.float64) ** 2).sum(axis=1).mean()):.6g}")
 
 
@@ -100,6 +102,8 @@ def reasons_to_retrain(then: Fit, now: Fit, recall_then: float | None, recall_no
         ("list imbalance", now.imbalance, then.imbalance * MOST_IMBALANCE),
         ("share of empty lists", now.empty_lists, then.empty_lists + MORE_EMPTY_LISTS),
     )
+    if then.held_out == 0 or now.held_out == 0:
+        checks = checks[2:]  # A catalog so small that nobody asks says nothing of distances.
     reasons = [f"{name} {value:.4g} is above {most:.4g}" for name, value, most in checks if value > most]
     if recall_then is not None and recall_now is not None and recall_now < recall_then - MOST_RECALL_LOST:
         least = recall_then - MOST_RECALL_LOST

@@ -67,13 +67,9 @@ class RowStore:
         if self.rows <= most:
             return self.read(0, self.rows)
         picked = np.linspace(0, self.rows - 1, most).astype(np.int64)
-        found = np.empty((most, self.dimension), np.float32)
-        for start in range(0, self.rows, BLOCK):
-            low, high = np.searchsorted(picked, [start, start + BLOCK])
-            if low < high:
-                block = self.read(start, min(start + BLOCK, self.rows))
-                found[low:high] = block[picked[low:high] - start]
-        return found
+        if self._file is None:
+            return self._memory[picked]
+        return np.concatenate([self.read(row, row + 1) for row in picked.tolist()])
 
 
 def grouped(rows: RowStore, groups: np.ndarray, count: int, path: Path | None) -> tuple[RowStore, np.ndarray]:

@@ -208,7 +208,11 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
         "--stratify", metavar="COLUMN", help="metadata column whose values all get their share of the training sample"
     )
     parser.add_argument(
-        "--queries", type=at_least(1), default=1_000, metavar="N", help="items that the evaluation asks (default: 1,000)"
+        "--queries",
+        type=at_least(1),
+        default=1_000,
+        metavar="N",
+        help="items that the evaluation asks (default: 1000)",
     )
     parser.add_argument("--retrain", action="store_true", help="train anew even where the earlier codebook still fits")
     parser.add_argument(

@@ -29,7 +29,7 @@ def nearest_of_all(vectors: np.ndarray, tree: CentroidTree) -> np.ndarray:
 
 @pytest.fixture(params=[True, False], ids=["inner_product", "l2"])
 def trained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, CentroidTree]:
-    monkeypatch.setattr(module, "_FLAT_BELOW", 16)
+    monkeypatch.setattr(module, "FLAT_BELOW", 16)
     vectors = prepare(clustered(6_000, 16), "cosine" if request.param else "l2")
     return vectors, train_centroids(stored(vectors), 128, request.param, 1, None)
 
@@ -40,7 +40,7 @@ def test_looking_into_every_cell_finds_the_nearest_centroid_of_all(trained: tupl
     found = tree.assign(vectors[:500], cells=len(tree.cells) - 1)
     everywhere = tree.assign(vectors[:500], cells=len(tree.cells))
     np.testing.assert_array_equal(everywhere, nearest_of_all(vectors[:500], tree))
-    assert (found == everywhere).mean() > 0.99
+    assert (found == everywhere).mean() > 0.98
 
 
 def test_a_few_cells_find_the_nearest_centroid_nearly_always_and_the_cells_hold_all_centroids(
@@ -66,7 +66,7 @@ def test_two_levels_are_nearly_as_close_as_k_means_over_all(trained: tuple[np.nd
 def test_training_on_disk_gives_the_same_centroids_as_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FLAT_BELOW", 16)
+    monkeypatch.setattr(module, "FLAT_BELOW", 16)
     vectors = clustered(3_000, 12)
     one = train_centroids(stored(vectors), 64, False, 1, None)
     other = train_centroids(stored(vectors, tmp_path / "rows"), 64, False, 1, tmp_path)

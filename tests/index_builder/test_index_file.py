@@ -104,7 +104,7 @@ from index_builder.codebook import encode_vectors
 from index_builder.measures import prepare
 from tests.index_builder.small_index import trained
 from tests.index_builder.vectors import clustered, small_plan
-centroids._FLAT_BELOW = 8
+centroids.FLAT_BELOW = 8
 threads.cores = lambda: {cores}
 vectors = prepare(clustered(3_000, 24), "cosine")
 for plan in (small_plan("cosine"), replace(small_plan("cosine"), hnsw_links=4)):
