@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import print_report
-from index_builder.centroids import CELLS, train_centroids
+from index_builder.centroids import train_centroids
 from index_builder.codebook import assign_all
 from index_builder.faiss_import import faiss
 from index_builder.measures import prepare
@@ -35,7 +35,7 @@ def main() -> None:
     vectors = prepare(np.load(args.vectors), "cosine")
     vectors = vectors[np.random.default_rng(0).permutation(len(vectors))]
     runs = [measure(vectors, lists, args.whole) for lists in args.lists]
-    print_report("assignment", args.json, cells=CELLS, runs=runs)
+    print_report("assignment", args.json, runs=runs)
 
 
 def measure(vectors: np.ndarray, lists: int, whole: bool) -> dict[str, Any]:
@@ -52,8 +52,11 @@ def measure(vectors: np.ndarray, lists: int, whole: bool) -> dict[str, Any]:
     started = time.perf_counter()
     exact, cosines = nearest(tree.centroids, others)
     all_centroids = time.perf_counter() - started
+    heights = tree.cells @ others.T
     report: dict[str, Any] = {
         "lists": lists,
+        "cells": len(tree.cells),
+        "cells_looked_into": round(float((heights >= heights.max(axis=0) - tree.gap).sum(axis=0).mean()), 2),
         "agreement": round(float((found == exact).mean()), 4),
         "mean_cosine_over_exact": round(float((others * tree.centroids[found]).sum(axis=1).mean() / cosines.mean()), 5),
         "speed_over_flat": round(all_centroids / two_levels, 2),

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from index_builder.centroids import CELLS, FLAT_BELOW, ITERATIONS, LLOYD_STEPS, SAMPLE_PER_CELL
+from index_builder.centroids import FLAT_BELOW, ITERATIONS, LLOYD_STEPS, SAMPLE_PER_CELL
 from index_builder.codebook import CODE_TRAINING_ROWS
 from index_builder.index_plan import IndexPlan
 from index_builder.threads import in_threads
@@ -29,7 +29,9 @@ _KEPT_NEAREST = 600
 # FAISS's own threads, which a k-means outside of ours uses, wait for each other at every small product.
 _K_MEANS_ALONE = 3.0
 # A comparison with a cell or centroid: some passes over its score, in NumPy, cost more than the product.
-_ASSIGN_PRODUCT, _ASSIGN_COMPARED = 0.7, 650
+_ASSIGN_PRODUCT, _ASSIGN_COMPARED = 0.7, 350
+# Cells that a vector is compared with the centroids of.
+_LOOKED_INTO = 6
 # By sub-quantizer centroid: a few operations, and some for each of its dimensions.
 _PQ_COMPARED, _PQ_DIMENSION = 10, 7
 # FAISS packs 4-bit codes one after the other.
@@ -118,7 +120,7 @@ def _compared(dimension: int) -> float:
 def _assigned(plan: IndexPlan) -> float:
     """One vector to its list."""
     cells = cell_count(plan.lists)
-    return (cells + CELLS * plan.lists / cells if cells else plan.lists) * _compared(plan.rotated)
+    return (cells + _LOOKED_INTO * plan.lists / cells if cells else plan.lists) * _compared(plan.rotated)
 
 
 def _code(plan: IndexPlan) -> float:

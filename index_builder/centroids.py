@@ -27,11 +27,10 @@ ITERATIONS = 10
 SAMPLE_PER_CELL = 256
 # Below this many centroids, comparing all of them is as cheap.
 FLAT_BELOW = 512
-# Cells that are looked into for each vector, at most. More are exacter and dearer.
-CELLS = 8
-# And only those that are nearly as near as the nearest: the share of vectors that find their centroid nevertheless.
+# Cells are looked into that are nearly as near as the nearest: so near that this share of the vectors find their
+# centroid. More is exacter and dearer.
 _WITHIN_GAP = 0.99
-_GAP_ROWS = 16_384
+_GAP_ROWS = 4_096
 # Steps over everything after the cells were trained apart: one is nearly enough, a third gains nothing more.
 LLOYD_STEPS = 2
 
@@ -56,71 +55,64 @@ class CentroidTree:
     gap: float = math.inf
 
     @functools.cached_property
-    def _offsets(self) -> tuple[np.ndarray, np.ndarray]:
+    def _offsets(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """What is taken off the inner products, so that the largest is the nearest: half the squared lengths for l2."""
         if self.inner_product:
-            return np.zeros(len(self.cells), np.float32), np.zeros(len(self.centroids), np.float32)
+            return None, None
         return (self.cells**2).sum(axis=1) / 2, (self.centroids**2).sum(axis=1) / 2
 
-    def assign(self, vectors: np.ndarray, cells: int = CELLS) -> np.ndarray:
-        """int64 [n]: the nearest centroid of each of float32 [n, d] vectors, among those of its nearest `cells`."""
-        if len(self.cells) <= cells:
+    def assign(self, vectors: np.ndarray) -> np.ndarray:
+        """int64 [n]: the nearest centroid of each of float32 [n, d] vectors, of the cells within the gap."""
+        if len(self.cells) == 0:
             return _nearest(vectors, self.centroids, self._offsets[1])[0]
-        near, heights = _nearest_cells(vectors, self.cells, self._offsets[0], cells)
-        # Pairs of a vector and a cell, ordered by cell: the vectors of a cell meet its centroids in one product.
-        flat = near.T.reshape(-1)
-        wanted = np.flatnonzero((heights >= heights[:, :1] - np.float32(self.gap)).T.reshape(-1))
-        order = wanted[np.argsort(flat[wanted], kind="stable")]
-        bounds = np.searchsorted(flat[order], np.arange(len(self.cells) + 1))
-        best, scores = np.zeros(len(flat), np.int64), np.full(len(flat), -np.inf, np.float32)
+        heights = self._heights(vectors)
+        # Cells before vectors: the vectors of a cell come together, and meet its centroids in one product.
+        owners, rows = np.nonzero(heights >= heights.max(axis=0) - np.float32(self.gap))
+        bounds = np.searchsorted(owners, np.arange(len(self.cells) + 1))
+        best, scores = np.zeros(len(vectors), np.int64), np.full(len(vectors), -np.inf, np.float32)
         for cell in range(len(self.cells)):
-            pairs = order[bounds[cell] : bounds[cell + 1]]
-            first, last = self.starts[cell], self.starts[cell + 1]
-            if first < last and len(pairs):
-                found, score = _nearest(
-                    vectors[pairs % len(vectors)], self.centroids[first:last], self._offsets[1][first:last]
-                )
-                best[pairs], scores[pairs] = found + first, score
-        by_vector = scores.reshape(cells, -1).argmax(axis=0)
-        return best.reshape(cells, -1)[by_vector, np.arange(len(vectors))]
+            mine, first, last = rows[bounds[cell] : bounds[cell + 1]], self.starts[cell], self.starts[cell + 1]
+            if first < last and len(mine):
+                offsets = None if self._offsets[1] is None else self._offsets[1][first:last]
+                found, score = _nearest(vectors[mine], self.centroids[first:last], offsets)
+                nearer = score > scores[mine]
+                best[mine[nearer]], scores[mine[nearer]] = found[nearer] + first, score[nearer]
+        return best
+
+    def _heights(self, vectors: np.ndarray) -> np.ndarray:
+        """float32 [t, n]: the score of each cell for each vector."""
+        heights = self.cells @ vectors.T
+        if self._offsets[0] is not None:
+            heights -= self._offsets[0][:, None]
+        heights[np.diff(self.starts) == 0] = -np.inf  # There is nothing to find in it.
+        return heights
 
     def with_gap(self, vectors: np.ndarray) -> CentroidTree:
         """The same, looking no further than it takes for nearly all of float32 [n, d] vectors."""
-        if len(self.cells) <= CELLS:
+        if len(self.cells) == 0:
             return self
-        lists = np.concatenate(list(in_threads(self.assign, _pieces(vectors))))
-        owners = np.searchsorted(self.starts, lists, side="right") - 1
-        chosen = (vectors * self.cells[owners]).sum(axis=1) - self._offsets[0][owners]
-        pieces = in_threads(lambda each: _nearest(each, self.cells, self._offsets[0])[1], _pieces(vectors))
-        behind = np.concatenate(list(pieces)) - chosen
-        return replace(self, gap=float(np.float32(np.quantile(behind, _WITHIN_GAP, method="higher"))))
+
+        def behind(block: np.ndarray) -> np.ndarray:
+            """How far the cell of the nearest of all centroids is behind the nearest cell."""
+            heights = self._heights(block)
+            nearest = _nearest(block, self.centroids, self._offsets[1])[0]
+            owners = np.searchsorted(self.starts, nearest, side="right") - 1
+            return heights.max(axis=0) - heights[owners, np.arange(len(block))]
+
+        gaps = np.concatenate(list(in_threads(behind, _pieces(vectors))))
+        return replace(self, gap=float(np.quantile(gaps, _WITHIN_GAP, method="higher")))
 
 
 def _pieces(vectors: np.ndarray) -> list[np.ndarray]:
     return [vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK)]
 
 
-def _nearest(vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(vectors: np.ndarray, centroids: np.ndarray, offsets: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     scores = vectors @ centroids.T
-    scores -= offsets
+    if offsets is not None:
+        scores -= offsets
     best = scores.argmax(axis=1)
     return best, scores[np.arange(len(best)), best]
-
-
-def _nearest_cells(
-    vectors: np.ndarray, cells: np.ndarray, offsets: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """int16 or int32 [n, count], nearest first, and their scores."""
-    scores = vectors @ cells.T
-    scores -= offsets
-    near = np.empty((len(vectors), count), np.int16 if len(cells) < 2**15 else np.int32)
-    heights = np.empty((len(vectors), count), np.float32)
-    everyone = np.arange(len(vectors))
-    for rank in range(count):  # A few passes of argmax are faster than a partition.
-        near[:, rank] = scores.argmax(axis=1)
-        heights[:, rank] = scores[everyone, near[:, rank]]
-        scores[everyone, near[:, rank]] = -np.inf
-    return near, heights
 
 
 def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int, scratch: Path | None) -> CentroidTree:
@@ -137,7 +129,7 @@ def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int
         centroids = k_means(sample.evenly(SAMPLE_PER_CELL * lists), lists, inner_product, seed)
         none = np.empty((0, sample.dimension), np.float32)
         return CentroidTree(none, centroids, np.zeros(1, np.int64), inner_product)
-    # More cells than the root: assignment looks at all of them once, and into CELLS of them.
+    # More cells than the root: assignment looks at all of them once, and into several of them.
     count = round(math.sqrt(2 * lists))
     cells = k_means(sample.evenly(SAMPLE_PER_CELL * count), count, inner_product, seed)
     tops = CentroidTree(np.empty((0, sample.dimension), np.float32), cells, np.zeros(1, np.int64), inner_product)

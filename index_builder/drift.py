@@ -96,7 +96,7 @@ def reasons_to_retrain(then: Fit, now: Fit, recall_then: float | None, recall_no
         recall_then: recall@10 of the first version with this codebook.
         recall_now: recall@10 of the latest.
     """
-    checks = (
+    checks: tuple[tuple[str, float, float], ...] = (
         ("coarse distance", now.coarse_distance, then.coarse_distance * MOST_COARSE_DISTANCE),
         ("quantization error", now.quantization_error, then.quantization_error * MOST_QUANTIZATION_ERROR),
         ("list imbalance", now.imbalance, then.imbalance * MOST_IMBALANCE),
