@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from index_builder.centroids import FLAT_BELOW, ITERATIONS, LLOYD_STEPS, SAMPLE_PER_CELL
+from index_builder.centroids import FLAT_BELOW, ITERATIONS, SAMPLE_PER_CELL, lloyd_steps
 from index_builder.codebook import CODE_TRAINING_ROWS
 from index_builder.index_plan import IndexPlan
 from index_builder.threads import in_threads
@@ -29,7 +29,7 @@ _KEPT_NEAREST = 600
 # FAISS's own threads, which a k-means outside of ours uses, wait for each other at every small product.
 _K_MEANS_ALONE = 3.0
 # A comparison with a cell or centroid: some passes over its score, in NumPy, cost more than the product.
-_ASSIGN_PRODUCT, _ASSIGN_COMPARED = 0.7, 350
+_ASSIGN_PRODUCT, _ASSIGN_COMPARED = 0.7, 450
 # Cells that a vector is compared with the centroids of.
 _LOOKED_INTO = 6
 # By sub-quantizer centroid: a few operations, and some for each of its dimensions.
@@ -109,7 +109,7 @@ def _centroids(plan: IndexPlan) -> float:
         _K_MEANS_ALONE * _k_means(min(rows, SAMPLE_PER_CELL * cells), cells, dimension)
         + rows * cells * _compared(dimension)
         + _k_means(rows, lists / cells, dimension)
-        + LLOYD_STEPS * rows * (_assigned(plan) + dimension * _PREPARED)
+        + lloyd_steps(lists) * rows * (_assigned(plan) + dimension * _PREPARED)
     )
 
 

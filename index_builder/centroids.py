@@ -1,9 +1,9 @@
 """Coarse centroids: trained in two levels, and found again in two levels.
 
 k-means over k centroids costs k products a vector and iteration. Here the sample is cut into about sqrt(k) cells, each
-cell gets its share of the centroids by a k-means of its own, and two steps of Lloyd over everything mend the borders.
-Assignment looks at the centroids of the few nearest cells only. `python -m benchmarks.assignment` measures how often
-that is the nearest of all.
+cell gets its share of the centroids by a k-means of its own, and a step or two of Lloyd over everything mend the
+borders. Assignment looks at the centroids of the few nearest cells only. `python -m benchmarks.assignment` measures how
+often that is the nearest of all.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ ITERATIONS = 10
 SAMPLE_PER_CELL = 256
 # Below this many centroids, comparing all of them is as cheap.
 FLAT_BELOW = 512
-# Cells are looked into that are nearly as near as the nearest: so near that this share of the vectors find their
-# centroid. More is exacter and dearer.
+# Cells that are looked into for each vector, at most. More are exacter and dearer.
+CELLS = 8
+# And of these, those that are nearly as near as the nearest: so near that this share of the vectors still find the
+# centroid that they would find in all.
 _WITHIN_GAP = 0.99
-_GAP_ROWS = 4_096
-# Steps over everything after the cells were trained apart: one is nearly enough, a third gains nothing more.
-LLOYD_STEPS = 2
+_GAP_ROWS = 16_384
+# Steps over everything after the cells were trained apart: one is nearly enough, a third gains nothing more. With many
+# lists the steps are most of the training, and one has to do.
+_MANY_LISTS = 16_384
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,13 @@ class CentroidTree:
         return (self.cells**2).sum(axis=1) / 2, (self.centroids**2).sum(axis=1) / 2
 
     def assign(self, vectors: np.ndarray) -> np.ndarray:
-        """int64 [n]: the nearest centroid of each of float32 [n, d] vectors, of the cells within the gap."""
+        """int64 [n]: the nearest centroid of each of float32 [n, d] vectors, of its nearest cells within the gap."""
         if len(self.cells) == 0:
             return _nearest(vectors, self.centroids, self._offsets[1])[0]
-        heights = self._heights(vectors)
+        owners, rows = self._pairs(vectors)
         # Cells before vectors: the vectors of a cell come together, and meet its centroids in one product.
-        owners, rows = np.nonzero(heights >= heights.max(axis=0) - np.float32(self.gap))
-        bounds = np.searchsorted(owners, np.arange(len(self.cells) + 1))
+        order = np.argsort(owners, kind="stable")
+        rows, bounds = rows[order], np.searchsorted(owners[order], np.arange(len(self.cells) + 1))
         best, scores = np.zeros(len(vectors), np.int64), np.full(len(vectors), -np.inf, np.float32)
         for cell in range(len(self.cells)):
             mine, first, last = rows[bounds[cell] : bounds[cell + 1]], self.starts[cell], self.starts[cell + 1]
@@ -79,12 +82,28 @@ class CentroidTree:
                 best[mine[nearer]], scores[mine[nearer]] = found[nearer] + first, score[nearer]
         return best
 
+    def _pairs(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cells and vectors that meet: int16 or int32 [pairs] cells and int64 [pairs] vectors."""
+        scores, everyone = self._heights(vectors), np.arange(len(vectors))
+        kind = np.int16 if len(self.cells) < 2**15 else np.int32
+        owners, rows = [], []
+        top = np.zeros(0, np.float32)
+        for rank in range(min(CELLS, len(self.cells))):  # A few passes of argmax are faster than a partition.
+            nearest = scores.argmax(axis=1)
+            height = scores[everyone, nearest]
+            top = height if rank == 0 else top
+            within = np.flatnonzero(height >= top - np.float32(self.gap))
+            owners.append(nearest[within].astype(kind))
+            rows.append(within)
+            scores[everyone, nearest] = -np.inf
+        return np.concatenate(owners), np.concatenate(rows)
+
     def _heights(self, vectors: np.ndarray) -> np.ndarray:
-        """float32 [t, n]: the score of each cell for each vector."""
-        heights = self.cells @ vectors.T
+        """float32 [n, t]: the score of each cell for each vector."""
+        heights = vectors @ self.cells.T
         if self._offsets[0] is not None:
-            heights -= self._offsets[0][:, None]
-        heights[np.diff(self.starts) == 0] = -np.inf  # There is nothing to find in it.
+            heights -= self._offsets[0]
+        heights[:, np.diff(self.starts) == 0] = -np.inf  # There is nothing to find in it.
         return heights
 
     def with_gap(self, vectors: np.ndarray) -> CentroidTree:
@@ -93,11 +112,10 @@ class CentroidTree:
             return self
 
         def behind(block: np.ndarray) -> np.ndarray:
-            """How far the cell of the nearest of all centroids is behind the nearest cell."""
-            heights = self._heights(block)
-            nearest = _nearest(block, self.centroids, self._offsets[1])[0]
+            """How far the cell of the nearest centroid is behind the nearest cell."""
+            heights, nearest = self._heights(block), replace(self, gap=math.inf).assign(block)
             owners = np.searchsorted(self.starts, nearest, side="right") - 1
-            return heights.max(axis=0) - heights[owners, np.arange(len(block))]
+            return heights.max(axis=1) - heights[np.arange(len(block)), owners]
 
         gaps = np.concatenate(list(in_threads(behind, _pieces(vectors))))
         return replace(self, gap=float(np.quantile(gaps, _WITHIN_GAP, method="higher")))
@@ -145,9 +163,14 @@ def train_centroids(sample: RowStore, lists: int, inner_product: bool, seed: int
     starts = np.concatenate([[0], np.cumsum(shares)]).astype(np.int64)
     tree = CentroidTree(cells, np.concatenate(trained), starts, inner_product)
     seen = ordered.evenly(_GAP_ROWS)
-    for _ in range(LLOYD_STEPS):
+    for _ in range(lloyd_steps(lists)):
         tree = _lloyd_step(ordered, tree.with_gap(seen))
     return tree.with_gap(seen)
+
+
+def lloyd_steps(lists: int) -> int:
+    """Steps of Lloyd over all centroids, for so many."""
+    return 2 if lists < _MANY_LISTS else 1
 
 
 class _LazyRows:

@@ -25,7 +25,7 @@ CODE_TRAINING_ROWS = 65_536
 IN_MEMORY = 512 << 20
 _HNSW_CONSTRUCTION = 200
 # Rows that one thread encodes at a time; a fixed number, for products of other shapes differ in their last bits.
-_ENCODED_AT_ONCE = 4_096
+_ENCODED_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True)

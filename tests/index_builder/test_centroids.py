@@ -36,10 +36,13 @@ def trained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return vectors, train_centroids(stored(vectors), 128, request.param, 1, None)
 
 
-def test_looking_into_every_cell_finds_the_nearest_centroid_of_all(trained: tuple[np.ndarray, CentroidTree]) -> None:
+def test_looking_into_every_cell_finds_the_nearest_centroid_of_all(
+    trained: tuple[np.ndarray, CentroidTree], monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors, tree = trained
     assert len(tree.cells) == 16
     assert math.isfinite(tree.gap)
+    monkeypatch.setattr(module, "CELLS", len(tree.cells))
     everywhere = replace(tree, gap=math.inf).assign(vectors[:500])
     np.testing.assert_array_equal(everywhere, nearest_of_all(vectors[:500], tree))
 
