@@ -36,7 +36,6 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.decode --json
 	$(BIN)/python -m benchmarks.embed --json
 	$(BIN)/python -m benchmarks.night --json
-	$(BIN)/python -m benchmarks.decode --json
 	$(BIN)/python -m benchmarks.index --json
 	$(BIN)/python -m benchmarks.read_vectors --json
 	$(BIN)/python -m benchmarks.plan --json

@@ -41,7 +41,7 @@ _PREPARED, _RABITQ, _SCALAR = 60, 1_100, 200
 # Eigenvalues of a symmetric matrix in float64, on one thread: operations for each cube of the dimension.
 _EIGEN = 80
 # Bytes a second of runs that are read, merged and written; FastScan's are packed too.
-_ASSEMBLED, _PACKED = 100e6, 40e6
+_ASSEMBLED, _PACKED = 48e6, 30e6
 
 
 def product_rate() -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog import canonical_json, storage
 from catalog.errors import UsageError
@@ -18,33 +19,38 @@ from index_builder.work import WorkFolder, sampled_partitions
 
 
 def count_strata(job: VersionJob, snapshot: Snapshot, partition: int) -> None:
-    """Stores how many rows of a partition have each value of the column to stratify by."""
+    """Stores how many rows of a partition have each value of the column to stratify by, and which columns there are."""
     url = WorkFolder(job).strata(partition)
     if not storage.exists(url):
-        counts = Counter(_values(job, snapshot, partition))
-        storage.write(url, canonical_json.dump(dict(sorted(counts.items()))))
+        columns, values = _values(job, snapshot, partition)
+        counts = dict(sorted(Counter(values).items()))
+        storage.write(url, canonical_json.dump({"columns": columns, "counts": counts}))
 
 
 def total_strata(job: VersionJob, snapshot: Snapshot) -> dict[str, int]:
-    """Rows of each value in all partitions."""
+    """Rows of each value in all partitions. Raises UsageError where none of them has the column."""
     total: Counter[str] = Counter()
+    columns: set[str] = set()
     for partition in range(snapshot.partitions):
         url = WorkFolder(job).strata(partition)
-        total.update(canonical_json.load(storage.read_bytes(url), url))
+        found = canonical_json.load(storage.read_bytes(url), url)
+        total.update(found["counts"])
+        columns.update(found["columns"])
+    if job.stratify not in columns:
+        there = f"its columns are: {', '.join(sorted(columns))}" if columns else "it has none"
+        raise UsageError(f"--stratify {job.stratify}: the metadata of {job.store} has no such column; {there}")
     return dict(total)
 
 
-def _values(job: VersionJob, snapshot: Snapshot, partition: int) -> list[str]:
+def _values(job: VersionJob, snapshot: Snapshot, partition: int) -> tuple[list[str], list[str]]:
+    """The metadata columns of a partition, and the values of the one to stratify by as text, in row order."""
     table = read_partition(job.store, snapshot, partition, ["metadata"])
-    column = job.stratify or ""
     kind = table.schema.field("metadata").type if "metadata" in table.column_names else pa.struct([])
     names = [kind.field(place).name for place in range(kind.num_fields)]
-    if column not in names:
-        if len(table) == 0:
-            return []
-        there = f"its columns are: {', '.join(names)}" if names else "it has none"
-        raise UsageError(f"--stratify {column}: the metadata of {job.store} has no such column; {there}")
-    return [str(value) for value in table["metadata"].combine_chunks().field(column).to_pylist()]
+    if job.stratify not in names:
+        return names, [str(None)] * len(table)
+    column = pc.struct_field(table["metadata"], job.stratify)
+    return names, [str(value) for value in column.to_pylist()]
 
 
 def sample_partition(
@@ -66,7 +72,7 @@ def sample_partition(
     rows = int(counts[sampled_partitions(snapshot, job)].sum())
     shares = Shares.of(queries_asked(job, snapshot), job.plan.training_rows, rows, strata)
     ids, vectors = partition_vectors(job.store, snapshot, partition)
-    values = _values(job, snapshot, partition) if job.stratify else None
+    values = _values(job, snapshot, partition)[1] if job.stratify else None
     drawn = draw(ids, vectors, int(offsets[partition]), job.plan.seed, shares, values)
     write_sample(folder.sample(partition) + ".queries", drawn.queries)
     write_sample(folder.sample(partition), drawn.training, drawn.digests)
