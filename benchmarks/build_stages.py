@@ -26,7 +26,7 @@ from index_builder.index_plan import IndexPlan
 from index_builder.row_store import RowStore
 from index_builder.stages.assembling import merge_codes, write_index_part
 from index_builder.stages.encoding import encode_stretch
-from index_builder.stages.sampling import sample_partition
+from index_builder.stages.sampling import sample_partition, sampled_rows
 from index_builder.stages.training import codebook_to_use, gather_sample, read_queries, read_training, train
 from index_builder.version_job import VersionJob, version_id
 from index_builder.work import WorkFolder, encoded_stretches, run_stretches, sampled_partitions
@@ -64,8 +64,9 @@ def run_stages(job: VersionJob) -> dict[str, float]:
         seconds[name] = round(time.perf_counter() - started, 3)
 
     def sample() -> None:
+        rows = sampled_rows(job, snapshot)
         for partition in sampled_partitions(snapshot, job):
-            sample_partition(job, snapshot, partition)
+            sample_partition(job, snapshot, partition, rows)
 
     timed("sample", sample)
     timed("train", lambda: train(job, snapshot))
@@ -82,7 +83,7 @@ def run_stages(job: VersionJob) -> dict[str, float]:
 
     def merge() -> None:
         for stretch in run_stretches(snapshot, job):
-            merge_codes(job, snapshot, stretch, name, job.plan.lists)
+            merge_codes(job, snapshot, stretch, name)
 
     timed("merge", merge)
     timed("assemble", lambda: write_index_part(job, snapshot, 0, codebook))

@@ -85,7 +85,7 @@ def build(plan: IndexPlan, count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         run, index = str(Path(scratch) / "run"), Path(scratch) / "index.faiss"
         fastscan, lists = plan.family == "ivf_pq_fastscan", (0, plan.lists)
-        timed("assemble", lambda: write_run(run, plan.lists, parts))
+        timed("assemble", lambda: write_run(run, plan.lists, codebook.inner.code_size, parts))
         timed("assemble", lambda: write_ivf_index(index, codebook, fastscan, [Run(run)], lists, 1 << 30))
         return {"seconds": seconds, "bytes": index.stat().st_size}
 

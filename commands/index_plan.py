@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         latency_target_ms=args.latency_target,
         factory=args.factory,
         rerank=args.rerank,
+        parts=args.parts,
     )
     plan = plan_index(vectors, dimension, metric, request, width)
     found = estimate(plan, vectors, width, product_rate())

@@ -13,6 +13,7 @@ from catalog import canonical_json, storage
 from catalog.errors import IntegrityError, UsageError
 from catalog.manifest import Manifest, ManifestFile, artifact_root, manifest_url, version_folder
 from index_builder.filters import Filters
+from index_builder.golden import check_golden, read_golden
 from index_builder.items import Items
 from index_builder.matches import Match, matches_of, merge_matches
 from index_builder.measures import prepare, similarity
@@ -36,6 +37,7 @@ class CatalogIndex:
         items: Items,
         points: Sequence[MeasuredPoint],
         scratch: tempfile.TemporaryDirectory[str],
+        golden: Path | None = None,
     ) -> None:
         self.manifest = manifest
         self.default = OperatingPoint.from_json(manifest.search)
@@ -44,6 +46,7 @@ class CatalogIndex:
         self._searcher = searcher
         self._items = items
         self._filters = Filters(items)
+        self._golden = golden
 
     @classmethod
     def open(
@@ -83,7 +86,23 @@ class CatalogIndex:
         searcher = Searcher(local(index_files(manifest, parts)), vectors, manifest.metric)
         items = Items(local(manifest.files_of("items")))
         measured = [point for path in local(manifest.files_of("evaluation")) for point in _points(path)]
-        return cls(manifest, searcher, items, measured, scratch)
+        golden = local(manifest.files_of("golden"))
+        return cls(manifest, searcher, items, measured, scratch, golden[0] if golden else None)
+
+    def check(self) -> list[str]:
+        """Asks the golden queries that were stored with the version again.
+
+        Returns:
+            A sentence for each that is answered differently; none when all is well, or where there are none.
+
+        Raises:
+            UsageError: only some parts of the version are open.
+        """
+        if self._golden is None:
+            return []
+        if self._searcher.rows < self.manifest.vectors:
+            raise UsageError(f"only some parts of version {self.manifest.version} are open; the golden queries ask all")
+        return check_golden(self._searcher, read_golden(self._golden))
 
     def point_for(self, recall_target: float) -> OperatingPoint:
         """The cheapest measured operating point whose recall@10 reaches a target.

@@ -252,6 +252,9 @@ def k_means(
 def _searched_on_gpu(kind: Any, dimension: int) -> Any:
     library = faiss()
     index = kind(dimension)
-    if hasattr(library, "StandardGpuResources") and library.get_num_gpus() > 0:
-        return library.index_cpu_to_all_gpus(index)
-    return index
+    return library.index_cpu_to_all_gpus(index) if has_gpu() else index
+
+
+def has_gpu() -> bool:
+    """Whether FAISS sees a GPU."""
+    return hasattr(faiss(), "StandardGpuResources") and faiss().get_num_gpus() > 0

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from catalog import canonical_json
-from index_builder.centroids import CentroidTree, k_means, train_centroids
+from index_builder.centroids import CentroidTree, has_gpu, k_means, train_centroids
 from index_builder.faiss_import import faiss
 from index_builder.index_plan import IndexPlan
 from index_builder.measures import faiss_metric, prepare
 from index_builder.rotation import balanced_rotation, principal_rotation, random_rotation
 from index_builder.row_store import RowStore
 from index_builder.threads import in_threads, single_threaded_math
+from index_builder.version_job import BUILDER_VERSION
 
 # FAISS takes 256 vectors for each of the 256 centroids of a sub-quantizer; more change nothing.
 CODE_TRAINING_ROWS = 65_536
@@ -68,7 +69,8 @@ def codebook_id(plan: IndexPlan, fingerprint: str, sample: bytes) -> str:
         fingerprint: of the encoder.
         sample: digest of the training rows.
     """
-    parts = [plan.codebook_identity(), fingerprint, hashlib.sha256(sample).hexdigest(), faiss().__version__]
+    digest = hashlib.sha256(sample).hexdigest()
+    parts = [plan.codebook_identity(), fingerprint, digest, BUILDER_VERSION, has_gpu(), faiss().__version__]
     return canonical_json.digest(parts)[:16]
 
 

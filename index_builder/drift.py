@@ -22,7 +22,7 @@ MOST_QUANTIZATION_ERROR = 1.15
 MOST_IMBALANCE = 1.5
 # Added to the share of empty lists.
 MORE_EMPTY_LISTS = 0.10
-# Recall@10 lost since the first version with this codebook.
+# Of the best recall@10 of an index, lost since the first version with this codebook.
 MOST_RECALL_LOST = 0.02
 # The number of lists is kept while the number that would be planned now is within this factor of it.
 MOST_GROWTH = 2.0
@@ -93,8 +93,8 @@ def reasons_to_retrain(then: Fit, now: Fit, recall_then: float | None, recall_no
     Args:
         then: measured on the sample that it was trained on.
         now: measured on as large a sample of the snapshot to index.
-        recall_then: recall@10 of the first version with this codebook.
-        recall_now: recall@10 of the latest.
+        recall_then: best recall@10 of the first version with this codebook.
+        recall_now: best recall@10 of the latest.
     """
     checks: tuple[tuple[str, float, float], ...] = (
         ("coarse distance", now.coarse_distance, then.coarse_distance * MOST_COARSE_DISTANCE),
@@ -107,5 +107,5 @@ def reasons_to_retrain(then: Fit, now: Fit, recall_then: float | None, recall_no
     reasons = [f"{name} {value:.4g} is above {most:.4g}" for name, value, most in checks if value > most]
     if recall_then is not None and recall_now is not None and recall_now < recall_then - MOST_RECALL_LOST:
         least = recall_then - MOST_RECALL_LOST
-        reasons.append(f"recall@10 of the latest version {recall_now:.4g} is below {least:.4g}")
+        reasons.append(f"best recall@10 of the latest version {recall_now:.4g} is below {least:.4g}")
     return reasons

@@ -8,6 +8,7 @@ from catalog.errors import IntegrityError
 from catalog.manifest import Manifest, read_log, read_manifest
 from catalog.snapshot import Snapshot
 from index_builder.drift import MOST_GROWTH
+from index_builder.factory import factory_string
 from index_builder.index_plan import IndexPlan
 
 
@@ -35,7 +36,8 @@ def keep_lists(plan: IndexPlan, earlier: Manifest, vectors: int) -> IndexPlan:
     kept = replace(
         plan,
         lists=there["lists"],
-        factory=plan.factory.replace(f"IVF{plan.lists}", f"IVF{there['lists']}"),
+        hnsw_links=there["hnsw_links"],
         why=f"{plan.why}; {there['lists']} lists as before",
     )
+    kept = replace(kept, factory=factory_string(kept))
     return kept if 1 / MOST_GROWTH <= ratio <= MOST_GROWTH and vectors >= 39 * kept.lists else plan

@@ -17,6 +17,7 @@ import numpy as np
 from index_builder.codebook import Codebook
 from index_builder.faiss_import import faiss
 from index_builder.runs import Run, merge_range
+from index_builder.threads import single_threaded_math
 
 # A range of lists is held as it was read, as it is merged, and as it is written.
 _COPIES = 4
@@ -169,7 +170,8 @@ def write_whole_index(path: Path, blocks: Iterable[np.ndarray], sample: np.ndarr
     """
     library = faiss()
     index = library.index_factory(sample.shape[1], factory, metric)
-    index.train(sample)
+    with single_threaded_math:
+        index.train(sample)
     before = library.omp_get_max_threads()
     library.omp_set_num_threads(1)  # The order in which a graph is linked decides its bytes.
     try:

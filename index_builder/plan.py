@@ -182,7 +182,8 @@ def list_count(vectors: int) -> int:
     """Inverted lists: about four times the root of the count, as a power of two, and enough vectors for each list;
     from ten million on they grow faster, so that a list has some thousand vectors at a billion."""
     wanted = 4 * math.sqrt(min(vectors, _ROOT_UP_TO)) * max(1, vectors / _ROOT_UP_TO) ** _GROWTH_BEYOND
-    return 1 << max(0, int(math.log2(min(wanted, vectors / VECTORS_PER_LIST)) + 0.5))
+    rounded = int(math.log2(wanted) + 0.5)
+    return 1 << max(0, min(rounded, int(math.log2(max(1, vectors / VECTORS_PER_LIST)))))
 
 
 def code_sizes(most: int) -> list[int]:

@@ -24,12 +24,13 @@ _MAGIC = b"CIRUN001"
 _HEADER = struct.Struct("<8sQQQ")
 
 
-def write_run(url: str, lists: int, parts: Iterable[tuple[Codes, np.ndarray]]) -> None:
+def write_run(url: str, lists: int, width: int, parts: Iterable[tuple[Codes, np.ndarray]]) -> None:
     """Merges codes into a run.
 
     Args:
         url: where to.
         lists: of the index.
+        width: bytes of a code.
         parts: for each embedding file its codes, and int64 [rows] its row numbers, -1 for a row that does not count.
     """
     owners, numbers, codes = [np.empty(0, np.int32)], [np.empty(0, np.int64)], []
@@ -47,7 +48,6 @@ def write_run(url: str, lists: int, parts: Iterable[tuple[Codes, np.ndarray]]) -
     all_owners, all_numbers = np.concatenate(owners), np.concatenate(numbers)
     order = np.lexsort((all_numbers, all_owners))
     starts = np.concatenate([[0], np.cumsum(np.bincount(all_owners, minlength=lists))])
-    width = codes[0].shape[1] if codes else 0
     with tempfile.NamedTemporaryFile(prefix="catalog-indexer-", delete=False) as file:
         path = Path(file.name)
         file.write(_HEADER.pack(_MAGIC, lists, len(order), width))

@@ -95,6 +95,9 @@ def draw(
     if values is not None:
         wanted = np.array([shares.by_value.get(value, shares.training) for value in values])
     training = _below(keys, wanted) & ~asking
+    # In units of a row's own share, so that the cut to the wanted number takes the same part of every value.
+    if values is not None:
+        keys = np.minimum(keys / np.maximum(wanted, 2.0**-64) / 4, 2.0**62).astype(np.uint64)
     queries = _usable(VectorSample(asking_keys, first_row + np.arange(len(keys)), vectors), np.flatnonzero(asking))
     trained = _usable(VectorSample(keys, first_row + np.arange(len(keys)), vectors), np.flatnonzero(training))
     digests = np.fromiter((xxhash.xxh3_64_intdigest(each.tobytes()) for each in trained.vectors), np.uint64)

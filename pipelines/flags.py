@@ -202,9 +202,6 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--snapshot", type=int, metavar="N", help="default: the newest")
     add_plan_flags(parser)
     parser.add_argument(
-        "--parts", type=at_least(1), default=1, metavar="N", help="index files to share the lists between (default: 1)"
-    )
-    parser.add_argument(
         "--stratify", metavar="COLUMN", help="metadata column whose values all get their share of the training sample"
     )
     parser.add_argument(
@@ -242,6 +239,9 @@ def add_plan_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recall-target", type=share, metavar="R", help="recall@10 to serve at, from 0 to 1")
     parser.add_argument("--latency-target", type=positive, metavar="MS", help="p99 of one search, in milliseconds")
+    parser.add_argument(
+        "--parts", type=at_least(1), default=1, metavar="N", help="index files to share the lists between (default: 1)"
+    )
     parser.add_argument(
         "--factory", metavar="TEXT", help="a FAISS factory string to take as it is: IVF4096,PQ64x4fs,RFlat"
     )

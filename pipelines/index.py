@@ -23,6 +23,7 @@ from index_builder.measures import check_metric
 from index_builder.plan import PlanRequest, plan_index
 from index_builder.publish import point_to_published
 from index_builder.version_job import VersionJob, version_id
+from index_builder.work import WorkFolder
 from pipelines.index_steps import build
 from pipelines.progress import Progress, watched
 from pipelines.runner import pipeline_options, run
@@ -111,7 +112,7 @@ def index(
     say(f"plan: {job.plan.factory}, {job.plan.metric}; {job.plan.why}")
     if storage.exists(manifest_url(job.root, job.version)):
         say(f"version {job.version} is built already; verifying it")
-        point_to_published(job.root, job.version, job.channel)
+        _point(job)
     else:
         say(f"building version {job.version}")
         build(pipeline, job, snapshot)
@@ -133,7 +134,13 @@ def _run(pipeline: beam.Pipeline, job: VersionJob) -> None:
     except Exception:
         if not storage.exists(manifest_url(job.root, job.version)):
             raise
-        point_to_published(job.root, job.version, job.channel)
+        _point(job)
+
+
+def _point(job: VersionJob) -> None:
+    """Points to a version that is published, and clears away what a builder that died then has left."""
+    point_to_published(job.root, job.version, job.channel)
+    storage.delete_tree(WorkFolder(job).url)
 
 
 def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob:
@@ -152,7 +159,8 @@ def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob
     plan = plan_index(snapshot.vectors, snapshot.encoder.dimension, metric, request, width)
     earlier = None if config.retrain else earlier_version(root, snapshot)
     if earlier is not None and config.factory is None:
-        plan = keep_lists(plan, earlier, snapshot.vectors)
+        kept = keep_lists(plan, earlier, snapshot.vectors)
+        plan = kept if request.budgets.hold(kept, snapshot.vectors) else plan
     job = VersionJob(
         root=root,
         name=config.name,

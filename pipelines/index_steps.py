@@ -13,7 +13,7 @@ from catalog.snapshot import Snapshot, read_snapshot
 from index_builder.stages.assembling import merge_codes, write_index_part, write_shard
 from index_builder.stages.encoding import encode_stretch
 from index_builder.stages.finishing import finish
-from index_builder.stages.sampling import count_strata, sample_partition, total_strata
+from index_builder.stages.sampling import count_strata, sample_partition, sampled_rows, total_strata
 from index_builder.stages.training import codebook_to_use, read_queries, read_training, train
 from index_builder.version_job import VersionJob
 from index_builder.work import encoded_stretches, run_stretches, sampled_partitions, shards
@@ -65,10 +65,11 @@ class Sample(Stage):
     name = "sample"
 
     def shared(self) -> Any:
-        return (total_strata(self._job, self._snapshot) if self._job.stratify else None,)
+        strata = total_strata(self._job, self._snapshot) if self._job.stratify else None
+        return sampled_rows(self._job, self._snapshot), strata
 
     def work(self, unit: int) -> None:
-        sample_partition(self._job, self._snapshot, unit, self._shared[0])
+        sample_partition(self._job, self._snapshot, unit, *self._shared)
 
 
 class Train(Stage):
@@ -103,7 +104,7 @@ class Merge(Stage):
         codebook = read_training(self._job).codebook
         assert codebook is not None
         stretch = run_stretches(self._snapshot, self._job)[unit]
-        merge_codes(self._job, self._snapshot, stretch, codebook, self._job.plan.lists)
+        merge_codes(self._job, self._snapshot, stretch, codebook)
 
 
 class Assemble(Stage):

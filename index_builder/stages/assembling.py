@@ -26,7 +26,7 @@ from index_builder.version_job import VersionJob
 from index_builder.work import Stretch, WorkFolder, run_stretches, shards
 
 
-def merge_codes(job: VersionJob, snapshot: Snapshot, stretch: Stretch, codebook: str, lists: int) -> None:
+def merge_codes(job: VersionJob, snapshot: Snapshot, stretch: Stretch, codebook: str) -> None:
     """Stores the codes of a stretch of partitions, of rows that count, as one run.
 
     Args:
@@ -34,11 +34,11 @@ def merge_codes(job: VersionJob, snapshot: Snapshot, stretch: Stretch, codebook:
         snapshot: the vectors.
         stretch: which.
         codebook: id of it.
-        lists: of the index.
     """
     url = WorkFolder(job).run(stretch)
     if not storage.exists(url):
-        write_run(url, lists, _numbered_codes(job, snapshot, stretch, codebook))
+        parts = _numbered_codes(job, snapshot, stretch, codebook)
+        write_run(url, job.plan.lists, job.plan.code_bytes, parts)
 
 
 def _numbered_codes(

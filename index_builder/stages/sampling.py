@@ -54,7 +54,7 @@ def _values(job: VersionJob, snapshot: Snapshot, partition: int) -> tuple[list[s
 
 
 def sample_partition(
-    job: VersionJob, snapshot: Snapshot, partition: int, strata: Mapping[str, int] | None = None
+    job: VersionJob, snapshot: Snapshot, partition: int, rows: int, strata: Mapping[str, int] | None = None
 ) -> None:
     """Draws a partition's rows and stores them.
 
@@ -62,20 +62,24 @@ def sample_partition(
         job: of which version.
         snapshot: the vectors.
         partition: which.
+        rows: of all sampled partitions together, from `sampled_rows`.
         strata: from `total_strata`, where the job stratifies.
     """
     folder = WorkFolder(job)
     if storage.exists(folder.sample(partition)):
         return
     offsets = row_offsets(snapshot)
-    counts = np.diff(offsets)
-    rows = int(counts[sampled_partitions(snapshot, job)].sum())
     shares = Shares.of(queries_asked(job, snapshot), job.plan.training_rows, rows, strata)
     ids, vectors = partition_vectors(job.store, snapshot, partition)
     values = _values(job, snapshot, partition)[1] if job.stratify else None
     drawn = draw(ids, vectors, int(offsets[partition]), job.plan.seed, shares, values)
     write_sample(folder.sample(partition) + ".queries", drawn.queries)
     write_sample(folder.sample(partition), drawn.training, drawn.digests)
+
+
+def sampled_rows(job: VersionJob, snapshot: Snapshot) -> int:
+    """Rows in all partitions that are sampled."""
+    return int(np.diff(row_offsets(snapshot))[sampled_partitions(snapshot, job)].sum())
 
 
 def queries_asked(job: VersionJob, snapshot: Snapshot) -> int:

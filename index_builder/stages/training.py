@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import canonical_json, storage
+from catalog.errors import UsageError
 from catalog.manifest import read_manifest
 from catalog.snapshot import Snapshot
 from index_builder.code_files import codebook_url, describe_codebook, read_codebook, write_codebook
@@ -31,6 +32,7 @@ from index_builder.work import WorkFolder, sampled_partitions
 _FIT_ROWS = 32_768
 # A catalog of copies still has to fill a codebook.
 _LEAST_ROWS_A_LIST = 27
+_LEAST_ROWS = 1_024
 # Kept for a family that trains on its own.
 _WHOLE_SAMPLE = 1 << 18
 
@@ -83,10 +85,10 @@ def read_metadata_type(job: VersionJob) -> pa.DataType | None:
 
 def training_sample(job: VersionJob, snapshot: Snapshot) -> np.ndarray:
     """float32 [n, d], prepared: what an index that trains by itself is trained on."""
-    folder = WorkFolder(job)
-    drawn = [read_sample(folder.sample(each))[0] for each in sampled_partitions(snapshot, job)]
-    most = min(job.plan.training_rows or _WHOLE_SAMPLE, _WHOLE_SAMPLE)
-    return np.asarray(prepare(merge_samples(drawn, most).vectors, job.plan.metric), np.float32)
+    samples = [WorkFolder(job).sample(each) for each in sampled_partitions(snapshot, job)]
+    most = replace(job.plan, training_rows=min(job.plan.training_rows or _WHOLE_SAMPLE, _WHOLE_SAMPLE))
+    rows = gather_sample(samples, most, None)[0]
+    return rows.read(0, rows.rows)
 
 
 def _codebook(job: VersionJob, samples: Sequence[str], held_out: np.ndarray) -> tuple[str, dict[str, Any]]:
@@ -94,6 +96,7 @@ def _codebook(job: VersionJob, samples: Sequence[str], held_out: np.ndarray) -> 
     with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
         rows, digest = gather_sample(samples, job.plan, Path(scratch))
         report: dict[str, Any] = {"rows": rows.rows, "seed": job.plan.seed, "stratify": job.stratify}
+        _check_enough(job, rows.rows)
         filling = rows.evenly(_FIT_ROWS)
         kept = _earlier_codebook(job, held_out, filling) if job.earlier else None
         if kept is not None and not kept.reasons:
@@ -110,22 +113,32 @@ def _codebook(job: VersionJob, samples: Sequence[str], held_out: np.ndarray) -> 
         return name, {**report, "decision": "trained", **measured, "reasons": why, "fit": fit_now}
 
 
+def _check_enough(job: VersionJob, rows: int) -> None:
+    plan = job.plan
+    needed = max(plan.lists, 1 << int(plan.code[2:]) if plan.subquantizers else 1)
+    if rows < needed:
+        raise UsageError(
+            f"{plan.factory} learns {needed:,} centroids, and only {rows:,} vectors of the snapshot can be trained on "
+            "(those that are not finite or zero, and those that ask, cannot); use --factory Flat or fewer --queries"
+        )
+
+
 def _is_large(rows: RowStore) -> bool:
     return rows.rows * rows.dimension * 4 > IN_MEMORY
 
 
-def gather_sample(samples: Sequence[str], plan: IndexPlan, scratch: Path) -> tuple[RowStore, bytes]:
+def gather_sample(samples: Sequence[str], plan: IndexPlan, scratch: Path | None) -> tuple[RowStore, bytes]:
     """The rows to train on, float32 [n, d] prepared, in the order of their partitions, and a digest of them."""
-    drawn = [read_sample(url) for url in samples]
-    keys = np.concatenate([each.keys for each, _ in drawn])
-    kept = kept_rows(
-        keys, np.concatenate([digests for _, digests in drawn]), plan.training_rows, _LEAST_ROWS_A_LIST * plan.lists
-    )
+    # Keys first, and then the vectors of one sample at a time: all of them may be more than memory holds.
+    drawn = [(np.array(sample.keys), np.array(digests)) for sample, digests in map(read_sample, samples)]
+    keys, digests = (np.concatenate([each[place] for each in drawn]) for place in (0, 1))
+    kept = kept_rows(keys, digests, plan.training_rows, max(_LEAST_ROWS_A_LIST * plan.lists, _LEAST_ROWS))
     count, dimension = int(kept.sum()), plan.dimension
     large = count * dimension * 4 > IN_MEMORY
-    rows = RowStore(scratch / "sample" if large else None, count, dimension)
+    rows = RowStore(scratch / "sample" if large and scratch else None, count, dimension)
     digest, place, first = hashlib.sha256(), 0, 0
-    for sample, _ in drawn:
+    for url in samples:
+        sample = read_sample(url)[0]
         chosen = np.ascontiguousarray(sample.vectors[kept[first : first + len(sample.keys)]])
         first += len(sample.keys)
         digest.update(chosen.tobytes())
@@ -153,8 +166,9 @@ def _earlier_codebook(job: VersionJob, held_out: np.ndarray, sample: np.ndarray)
     if described is None or not manifest.codebook or not _same_codebook(described[0], job.plan):
         return None
     then, now = described[1], measure_fit(read_codebook(job.root, manifest.codebook), held_out, sample)
-    first = manifest.training.get("recall_when_trained", manifest.recall.get("10"))
-    return _Kept(manifest.codebook, then, now, reasons_to_retrain(then, now, first, manifest.recall.get("10")))
+    # The best that the index can do, not what it is served at: that may follow a clock.
+    recalls = (manifest.training.get(name) for name in ("recall_when_trained", "best_recall"))
+    return _Kept(manifest.codebook, then, now, reasons_to_retrain(then, now, *recalls))
 
 
 def _same_codebook(described: dict[str, Any], plan: IndexPlan) -> bool:

@@ -41,7 +41,7 @@ def write_index(
     """An index file of the codes and row numbers of some files, each a run of its own."""
     runs = []
     for number, file in enumerate(files):
-        write_run(f"{path}.run-{number}", plan.lists, [file])
+        write_run(f"{path}.run-{number}", plan.lists, codebook.inner.code_size, [file])
         runs.append(Run(f"{path}.run-{number}"))
     write_ivf_index(path, codebook, plan.family == "ivf_pq_fastscan", runs, lists or (0, plan.lists), memory)
 

@@ -34,7 +34,7 @@ def write_synthetic_index(path: Path, plan: IndexPlan, vectors: int) -> Path:
         lists, np.arange(vectors, dtype=np.int32), rng.integers(0, 256, (vectors, codebook.inner.code_size), np.uint8)
     )
     run = path.with_suffix(".run")
-    write_run(str(run), plan.lists, [(codes, np.arange(vectors))])
+    write_run(str(run), plan.lists, codes.codes.shape[1], [(codes, np.arange(vectors))])
     fastscan = plan.family == "ivf_pq_fastscan"
     write_ivf_index(path, codebook, fastscan, [Run(str(run))], (0, plan.lists), 256 << 20)
     run.unlink()

@@ -59,4 +59,4 @@ def test_each_measure_beyond_its_threshold_is_a_reason_with_its_numbers(changed:
 
 def test_recall_that_fell_since_the_training_is_a_reason() -> None:
     assert reasons_to_retrain(THEN, THEN, 0.9, 0.885) == []
-    assert reasons_to_retrain(THEN, THEN, 0.9, 0.875) == ["recall@10 of the latest version 0.875 is below 0.88"]
+    assert reasons_to_retrain(THEN, THEN, 0.9, 0.875) == ["best recall@10 of the latest version 0.875 is below 0.88"]

@@ -46,7 +46,7 @@ def write(path: Path, plan: IndexPlan, vectors: np.ndarray) -> Codebook:
     for number, rows in enumerate((np.arange(0, ROWS, 2), np.arange(1, ROWS, 2))):
         part = (encode_vectors(codebook, vectors[rows], plan.metric), rows)
         runs.append((str(path.parent / f"run{number}"), part))
-    write_run(runs[0][0], plan.lists, [part for _, part in runs])
+    write_run(runs[0][0], plan.lists, codebook.inner.code_size, [part for _, part in runs])
     fastscan = plan.family == "ivf_pq_fastscan"
     write_ivf_index(path, codebook, fastscan, [Run(runs[0][0])], (0, plan.lists), 1 << 20)
     return codebook

@@ -29,7 +29,7 @@ def numbers_of(rng: np.random.Generator, rows: int, first: int) -> np.ndarray:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=3), min_size=1, max_size=4))
+@given(st.integers(0, 2**32), st.lists(st.lists(st.integers(0, 30), max_size=3), min_size=1, max_size=4))
 def test_merged_runs_hold_every_row_that_counts_once_in_its_list_in_row_order(
     seed: int, files: list[list[int]]
 ) -> None:
@@ -45,7 +45,7 @@ def test_merged_runs_hold_every_row_that_counts_once_in_its_list_in_row_order(
                 for owner, row, code in zip(codes.lists, codes.rows, codes.codes, strict=True)
                 if numbers[row] >= 0
             ]
-        write_run(f"memory://runs/{seed}/{number}", LISTS, parts)
+        write_run(f"memory://runs/{seed}/{number}", LISTS, WIDTH, parts)
         runs.append(Run(f"memory://runs/{seed}/{number}"))
     for begin, end in ((0, LISTS), (2, 5), (LISTS - 1, LISTS)):
         sizes, codes, numbers = merge_range(runs, begin, end)
@@ -58,7 +58,7 @@ def test_merged_runs_hold_every_row_that_counts_once_in_its_list_in_row_order(
 
 def test_a_range_of_lists_is_read_in_three_pieces_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    write_run(str(tmp_path / "run"), LISTS, [(codes_of(rng, 500), np.arange(500)) for _ in range(1)])
+    write_run(str(tmp_path / "run"), LISTS, WIDTH, [(codes_of(rng, 500), np.arange(500)) for _ in range(1)])
     run, opened, real = Run(str(tmp_path / "run")), [], storage.open_read
     monkeypatch.setattr(storage, "open_read", lambda url: opened.append(url) or real(url))
     run.read(2, 7)
@@ -67,7 +67,7 @@ def test_a_range_of_lists_is_read_in_three_pieces_of_one_run(tmp_path: Path, mon
 
 def test_a_run_that_is_cut_or_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    write_run(str(path), LISTS, [(codes_of(np.random.default_rng(0), 50), np.arange(50))])
+    write_run(str(path), LISTS, WIDTH, [(codes_of(np.random.default_rng(0), 50), np.arange(50))])
     data = path.read_bytes()
     path.write_bytes(data[:-1])
     with pytest.raises(IntegrityError, match="run is damaged: it ends too early"):

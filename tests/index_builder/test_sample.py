@@ -65,6 +65,9 @@ def test_a_rare_value_gets_its_share_and_a_frequent_one_keeps_most_of_its_own() 
     found = Counter(values[row] for row in drawn.training.rows)
     assert 35 < found["rare"] <= 60  # Half of the sample is dealt alike to the two values: 50, and its 3 % of the rest.
     assert 110 < found["often"] < 210
+    cut = kept_rows(drawn.training.keys, drawn.digests, most=100, least=0)
+    left = Counter(values[row] for row in drawn.training.rows[cut])
+    assert left["rare"] / found["rare"] == pytest.approx(100 / len(drawn.training.rows), abs=0.15)
     plain = draw(IDS, VECTORS, 0, 1, Shares.of(0, 200, 2_000))
     assert Counter(values[row] for row in plain.training.rows)["rare"] < 20
 
