@@ -31,7 +31,7 @@ from index_builder.recall import recall_at
 from index_builder.snapshot_vectors import partition_vectors
 
 QUERIES = 1_000
-NPROBES = (16, 32, 64, 128, 256, 512)
+NPROBES = (16, 32, 64, 128, 256, 512, 768)
 EQUAL = (16, 64)  # Where recall at equal nprobe is compared.
 
 

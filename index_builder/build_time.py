@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from index_builder.centroids import FLAT_BELOW, ITERATIONS, SAMPLE_PER_CELL, lloyd_steps
-from index_builder.codebook import CODE_TRAINING_ROWS
+from index_builder.codebook import CODE_ITERATIONS, CODE_TRAINING_ROWS
 from index_builder.index_plan import IndexPlan
 from index_builder.threads import in_threads
 
@@ -128,7 +128,7 @@ def _code(plan: IndexPlan) -> float:
     if not plan.subquantizers:
         return part * (_assigned(plan) + plan.rotated * _SCALAR)
     size, centroids = plan.rotated // plan.subquantizers, 1 << int(plan.code[2:])
-    learned = plan.subquantizers * _k_means(min(part, 256 * centroids), centroids, size)
+    learned = plan.subquantizers * _k_means(min(part, 256 * centroids), centroids, size, CODE_ITERATIONS)
     return part * _assigned(plan) + learned
 
 

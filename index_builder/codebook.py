@@ -24,6 +24,8 @@ from index_builder.version_job import BUILDER_VERSION
 CODE_TRAINING_ROWS = 65_536
 # Training files beyond this size are walked over on disk.
 IN_MEMORY = 512 << 20
+# A code is all that is left of a vector: it is worth more iterations than a centroid.
+CODE_ITERATIONS = 16
 _HNSW_CONSTRUCTION = 200
 # Rows that one thread encodes at a time; a fixed number, for products of other shapes differ in their last bits.
 _ENCODED_AT_ONCE = 8_192
@@ -176,7 +178,7 @@ def _train_code(inner: Any, part: np.ndarray, tree: CentroidTree, plan: IndexPla
         return
     size = plan.rotated // plan.subquantizers
     columns = [np.ascontiguousarray(residuals[:, first : first + size]) for first in range(0, plan.rotated, size)]
-    trained = in_threads(lambda column: k_means(column, inner.pq.ksub, False, plan.seed), columns)
+    trained = in_threads(lambda column: k_means(column, inner.pq.ksub, False, plan.seed, CODE_ITERATIONS), columns)
     library.copy_array_to_vector(np.concatenate([each.ravel() for each in trained]), inner.pq.centroids)
 
 
