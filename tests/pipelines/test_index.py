@@ -186,10 +186,30 @@ def test_a_published_version_answers_its_golden_queries_at_its_default_point(sto
     golden = read_golden(folder / "golden.npz")
     assert golden.point == opened.default
     assert check_golden(opened._searcher, golden) == []
+    assert opened.check() == []
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert (evaluation["recall"], evaluation["default"]) == (summary.recall, opened.default.to_json())
     roles = {entry.role for entry in opened.manifest.files}
     assert roles == {"index", "items", "vectors", "evaluation", "timings", "plot", "golden"}
+
+
+def test_what_a_builder_left_that_died_after_publishing_is_cleared_away(store: str, tmp_path: Path) -> None:
+    first = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    left = tmp_path / "a" / "shop" / "work" / first.version / "runs"
+    left.mkdir(parents=True)
+    (left / "000000-000004.run").write_bytes(b"")
+    index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    assert not (tmp_path / "a" / "shop" / "work" / first.version).exists()
+
+
+def test_a_codebook_that_the_vectors_are_too_few_for_is_answered(tmp_path: Path) -> None:
+    root = tmp_path / "embeddings"
+    root.mkdir()
+    store = make_store(root, clustered(300, DIMENSION))
+    with pytest.raises(
+        UsageError, match=r"learns 256 centroids, and only \d+ vectors of the snapshot can be trained on"
+    ):
+        index(IndexConfig(store, str(tmp_path / "a"), "shop", factory="IVF4,PQ8"))
 
 
 def test_few_vectors_make_a_flat_index_and_l1_is_exact(tmp_path: Path) -> None:
