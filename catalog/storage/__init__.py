@@ -40,6 +40,7 @@ __all__ = [
     "check_writable",
     "compare_and_swap",
     "create",
+    "delete",
     "delete_tree",
     "exists",
     "expand",
@@ -56,6 +57,7 @@ __all__ = [
     "parent_of",
     "put_file",
     "read_bytes",
+    "read_range",
     "read_with_token",
     "redact",
     "redact_text",
@@ -128,6 +130,11 @@ def fetch(url: str, limit: int) -> Fetched:
     Raises FileNotFoundError, PermissionError, TimeoutError or OSError.
     """
     return retrier(lambda _: store_for(url).fetch(url, limit), url)
+
+
+def read_range(url: str, start: int, length: int) -> bytes:
+    """At most `length` bytes of the object from byte `start` on; fewer, or none, where it ends. One request."""
+    return retrier(lambda _: store_for(url).read_range(url, start, length), url)
 
 
 def open_read(url: str) -> BinaryIO:
@@ -204,6 +211,11 @@ def size(url: str) -> int:
 def version_of(url: str) -> str:
     """What the store says changes when the object does: generation, etag, or size and mtime. One cheap request."""
     return retrier(lambda _: store_for(url).version_of(url), url)
+
+
+def delete(url: str) -> None:
+    """Deletes an object; nothing where there is none."""
+    retrier(lambda _: store_for(url).delete(url), url)
 
 
 def delete_tree(prefix: str) -> None:

@@ -49,6 +49,11 @@ class Store(ABC):
     @abstractmethod
     def open_read(self, url: str) -> BinaryIO: ...
 
+    def read_range(self, url: str, start: int, length: int) -> bytes:
+        with self.open_read(url) as file:
+            file.seek(start)
+            return file.read(length)
+
     @abstractmethod
     def create(self, url: str, data: bytes) -> None: ...
 
@@ -83,6 +88,9 @@ class Store(ABC):
 
     @abstractmethod
     def version_of(self, url: str) -> str: ...
+
+    @abstractmethod
+    def delete(self, url: str) -> None: ...
 
     @abstractmethod
     def delete_tree(self, prefix: str) -> None: ...

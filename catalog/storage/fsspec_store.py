@@ -81,6 +81,10 @@ class FsspecStore(Store):
                 return str(info[key]).strip('"')
         return f"{info.get('size')}-{info.get('mtime') or info.get('LastModified') or info.get('created')}"
 
+    def delete(self, url: str) -> None:
+        if self._fs.exists(url):
+            self._fs.rm_file(url)
+
     def delete_tree(self, prefix: str) -> None:
         if self._fs.exists(prefix):
             self._fs.rm(prefix, recursive=True)

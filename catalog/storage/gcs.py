@@ -72,6 +72,11 @@ class GcsStore(Store):
             return super().fetch(url, limit)  # Names with an empty part are none to obstore.
         return self._readers.fetch(url, limit)
 
+    def read_range(self, url: str, start: int, length: int) -> bytes:
+        if not length or "" in _split(url)[1].split("/"):
+            return super().read_range(url, start, length)
+        return self._readers.read_range(url, start, length)
+
     def open_read(self, url: str) -> BinaryIO:
         return cast(BinaryIO, self._existing(url).open("rb"))
 
@@ -137,10 +142,13 @@ class GcsStore(Store):
     def version_of(self, url: str) -> str:
         return str(self._existing(url).generation)
 
+    def delete(self, url: str) -> None:
+        with contextlib.suppress(FileNotFoundError), _as_os_errors(url):
+            self._blob(url).delete()
+
     def delete_tree(self, prefix: str) -> None:
         for url in list(self.list_files(prefix)):
-            with _as_os_errors(url):
-                self._blob(url).delete()
+            self.delete(url)
 
 
 @contextlib.contextmanager

@@ -93,6 +93,9 @@ class LocalStore(Store):
     def version_of(self, url: str) -> str:
         return _version(url, os.stat(absolute(url)))
 
+    def delete(self, url: str) -> None:
+        Path(absolute(url)).unlink(missing_ok=True)
+
     def delete_tree(self, prefix: str) -> None:
         shutil.rmtree(absolute(prefix), ignore_errors=True)
 

@@ -77,11 +77,24 @@ class ObjectClients:
                 data = b"".join(parts)[:limit]
         return Fetched(data, self.version(answer.meta))
 
+    def read_range(self, url: str, start: int, length: int) -> bytes:
+        """One request: at most `length` bytes from `start` on."""
+        bucket, name = split(url)
+        try:
+            with os_errors(url):
+                return bytes(self.of(bucket).get_range(name, start=start, length=length))
+        except _BeyondTheEndError:
+            return b""
+
     def version(self, meta: Any) -> str:
         """The generation where the store has one, else the etag, else size and time."""
         generation = meta.get("version") if self._generations else None
         etag = (meta.get("e_tag") or "").strip('"')
         return cast(str, generation or etag or f"{meta['size']}-{meta['last_modified'].timestamp()}")
+
+
+class _BeyondTheEndError(OSError):
+    """A range that begins where the object has ended."""
 
 
 def split(url: str) -> tuple[str, str]:
@@ -116,6 +129,8 @@ def _from_text(url: str, error: Exception) -> OSError:
         return TimeoutError(f"{url}: no answer within {ATTEMPT_SECONDS} s")
     if _PASSING_STATUS.search(text) or not _LASTING_STATUS.search(text):
         return TransientError(f"{url}: {_short(error)}")
+    if re.search(r"status(?: code)?:? 416", text):
+        return _BeyondTheEndError(f"{url}: {_short(error)}")
     if re.search(r"status(?: code)?:? 40[13]", text):
         return PermissionError(f"{url}: {_short(error)}")
     return OSError(f"{url}: {_short(error)}")

@@ -68,15 +68,11 @@ class S3Store(Store):
         return cast(BinaryIO, io.BufferedReader(_Object(self, url), _READ_AHEAD))
 
     def read_range(self, url: str, start: int, length: int) -> bytes:
-        """`length` bytes from `start` on, which must be there."""
-        client, name = self._at(url)
+        return self._clients.read_range(url, start, length) if length else b""
 
-        def attempt(failures: int) -> bytes:
-            with os_errors(url):
-                return bytes(client.get_range(name, start=start, length=length))
-
-        # A file is read long after the door opened it.
-        return self._retrier(attempt, url)
+    def read_again(self, url: str, start: int, length: int) -> bytes:
+        """`read_range` for a file that the door opened long before, and whose reads it does not see."""
+        return self._retrier(lambda _: self.read_range(url, start, length), url)
 
     def create(self, url: str, data: bytes) -> None:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -152,6 +148,11 @@ class S3Store(Store):
     def version_of(self, url: str) -> str:
         return self._clients.version(self._meta(url))
 
+    def delete(self, url: str) -> None:
+        client, name = self._at(url)
+        with contextlib.suppress(FileNotFoundError), os_errors(url):
+            client.delete(name)
+
     def delete_tree(self, prefix: str) -> None:
         client, _ = self._at(prefix)
         names = [split(url)[1] for url in self.list_files(prefix)]
@@ -186,6 +187,6 @@ class _Object(io.RawIOBase):
         length = min(len(buffer), self._size - self._position)
         if length <= 0:
             return 0
-        buffer[:length] = self._store.read_range(self._url, self._position, length)
+        buffer[:length] = self._store.read_again(self._url, self._position, length)
         self._position += length
         return length

@@ -81,6 +81,9 @@ class FaultStore(Store):
     def read_bytes(self, url: str, limit: int | None = None) -> bytes:
         return self._operate(lambda: self._get(url)[0][:limit])
 
+    def read_range(self, url: str, start: int, length: int) -> bytes:
+        return self._operate(lambda: self._get(url)[0][start : start + length])
+
     def open_read(self, url: str) -> BinaryIO:
         return BytesIO(self._operate(lambda: self._get(url)[0]))
 
@@ -128,6 +131,9 @@ class FaultStore(Store):
 
     def version_of(self, url: str) -> str:
         return self._operate(lambda: str(self._get(url)[1]))
+
+    def delete(self, url: str) -> None:
+        self._operate(lambda: self.objects.pop(url, None))
 
     def delete_tree(self, prefix: str) -> None:
         def work() -> None:

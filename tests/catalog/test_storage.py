@@ -70,6 +70,17 @@ def test_a_fetch_gives_the_first_bytes_and_their_version(root: str) -> None:
         storage.fetch(storage.join(root, "nothing"), 10)
 
 
+def test_a_range_is_read_and_ends_where_the_object_does(root: str) -> None:
+    url = storage.join(root, "ranged")
+    storage.write(url, bytes(range(200)))
+    assert storage.read_range(url, 0, 200) == bytes(range(200))
+    assert storage.read_range(url, 150, 7) == bytes(range(150, 157))
+    assert storage.read_range(url, 190, 100) == bytes(range(190, 200))
+    assert storage.read_range(url, 200, 5) == storage.read_range(url, 1_000, 5) == storage.read_range(url, 3, 0) == b""
+    with pytest.raises(FileNotFoundError):
+        storage.read_range(storage.join(root, "nothing"), 0, 10)
+
+
 def test_an_empty_object_can_be_read_with_a_limit(root: str) -> None:
     storage.write(storage.join(root, "empty"), b"")
     assert storage.read_bytes(storage.join(root, "empty"), 100) == b""
@@ -170,6 +181,16 @@ def test_put_file_and_local_copy_carry_a_file_there_and_back(root: str, tmp_path
     storage.put_file(tmp_path / "here.bin", url)
     (tmp_path / "copies").mkdir()
     assert storage.local_copy(url, tmp_path / "copies").read_bytes() == b"payload"
+
+
+def test_delete_deletes_one_object_and_twice_is_as_good_as_once(root: str) -> None:
+    one, other = storage.join(root, "a"), storage.join(root, "ab")
+    storage.write(one, b"1")
+    storage.write(other, b"2")
+    storage.delete(one)
+    storage.delete(one)
+    assert not storage.exists(one)
+    assert storage.read_bytes(other) == b"2"
 
 
 def test_delete_tree_deletes_what_is_below_and_nothing_else(root: str) -> None:
