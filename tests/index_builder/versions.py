@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import canonical_json
+from catalog.channel import read_channel
 from catalog.encoder_info import EncoderInfo
 from catalog.manifest import Manifest, ManifestFile, sha256_of
 from catalog.partition import partitions_of
 from index_builder.items import write_items
 from index_builder.measures import faiss_metric, prepare
-from index_builder.publish import publish
+from index_builder.publishing.promote import move
+from index_builder.publishing.publish import publish
 from index_builder.vector_file import write_vectors
 
 _PARTITIONS = 8
@@ -126,5 +128,6 @@ def publish_version(
         seconds_by_stage={},
         files=tuple(files),
     )
-    publish(str(root / name), manifest, "prod")
+    artifact = str(root / name)
+    move(artifact, read_channel(artifact, "prod"), publish(artifact, manifest)[1], [])
     return rows
