@@ -110,11 +110,13 @@ def _marked(things: Mapping[str, Thing], marks: Marks, now: datetime.datetime) -
 
 def _under_way(things: Mapping[str, Thing], marks: Marks, now: datetime.datetime) -> bool:
     """Whether a build may be under way, which may use any codes."""
-    for path, thing in things.items():
-        mark = marks.get(path)
-        if thing.kind == BUILD and (mark is None or mark.digest != thing.digest or not _is_due(mark, thing, now)):
-            return True
-    return False
+    return any(thing.kind == BUILD and not _is_left_off(thing, marks.get(path), now) for path, thing in things.items())
+
+
+def _is_left_off(build: Thing, mark: Mark | None, now: datetime.datetime) -> bool:
+    if mark is None or mark.state == DELETING:
+        return mark is not None
+    return mark.digest == build.digest and _is_due(mark, build, now)
 
 
 def _is_due(mark: Mark, thing: Thing, now: datetime.datetime) -> bool:
@@ -134,14 +136,11 @@ def _delete(
     marks, _ = read_marks(root)
     again = look(root, held.whole)
     things = collectable(root, again, marks, retention, now)
-    building = _under_way(things, marks, now)
-    going = [
-        things[path]
-        for path in sorted(due & things.keys())
-        if not things[path].stays
-        and not (building and things[path].kind in (CODES, CODEBOOK))
-        and (things[path].kind != BUILD or _is_left_off(things[path], planned))
-    ]
+    due_now = [things[path] for path in sorted(due & things.keys()) if not things[path].stays]
+    going = [each for each in due_now if each.kind == VERSION or (each.kind == BUILD and _is_quiet(each, planned))]
+    left_off = {each.path for each in going}
+    if all(each.kind != BUILD or path in left_off for path, each in things.items()):
+        going += [each for each in due_now if each.kind in (CODES, CODEBOOK)]
     paths = {each.path for each in going}
     if due - paths:
         _unmark(root, due - paths)
@@ -156,10 +155,10 @@ def _delete(
     return paths, due - paths
 
 
-def _is_left_off(thing: Thing, planned: Mapping[str, Thing]) -> bool:
+def _is_quiet(build: Thing, planned: Mapping[str, Thing]) -> bool:
     """Whether a build has stored nothing since it was looked at: else it is alive."""
-    before = planned.get(thing.path)
-    return before is not None and set(thing.files) <= set(before.files)
+    before = planned.get(build.path)
+    return before is not None and set(build.files) <= set(before.files)
 
 
 def _unmark(root: str, paths: set[str]) -> None:

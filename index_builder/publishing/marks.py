@@ -105,7 +105,7 @@ def _take_away(root: str, paths: list[str], version: str) -> None:
         for path in paths:
             mark = marks.pop(path, None)
             if mark is not None and mark.state == DELETING:
-                raise UsageError(f"version {version} is being deleted; run gc --delete to its end, then build it anew")
+                raise UsageError(f"version {version} is being deleted by gc; build it anew when gc is through")
         return marks
 
     change_marks(root, change)
