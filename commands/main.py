@@ -33,9 +33,12 @@ COMMANDS = (
     "index",
     "search",
     "versions",
+    "diff",
     "verify",
     "promote",
     "rollback",
+    "pin",
+    "gc",
 )
 # Of two words; each is a module as well, `index_plan`.
 SUBCOMMANDS = ("index plan",)

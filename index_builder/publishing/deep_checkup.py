@@ -121,8 +121,12 @@ def _source(root: str, manifest: Manifest) -> Finding:
     with ThreadPoolExecutor(_READERS) as readers:
         wrong = [each for each in readers.map(lambda file: _embedding_file(store, file), snapshot.files) if each]
     if wrong:
-        return Finding("source", False, f"{len(wrong):,} of {len(snapshot.files):,} embedding files: {'; '.join(wrong)}")
-    return Finding("source", True, f"{len(snapshot.files):,} embedding files of snapshot {snapshot.sequence} are as they were")
+        return Finding(
+            "source", False, f"{len(wrong):,} of {len(snapshot.files):,} embedding files: {'; '.join(wrong)}"
+        )
+    return Finding(
+        "source", True, f"{len(snapshot.files):,} embedding files of snapshot {snapshot.sequence} are as they were"
+    )
 
 
 def _embedding_file(store: str, entry: FileEntry) -> str:
@@ -130,7 +134,9 @@ def _embedding_file(store: str, entry: FileEntry) -> str:
     try:
         if (size := storage.size(url)) != entry.bytes:
             return f"{url} has {size:,} bytes, {entry.bytes:,} were indexed"
-        return "" if sha256_of(url)[0] == entry.sha256 else f"{url} is damaged: its sha256 is not that of what was indexed"
+        return (
+            "" if sha256_of(url)[0] == entry.sha256 else f"{url} is damaged: its sha256 is not that of what was indexed"
+        )
     except FileNotFoundError:
         return f"{url} is missing"
     except OSError as error:

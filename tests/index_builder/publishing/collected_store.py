@@ -100,7 +100,10 @@ def reachable() -> set[str]:
     for name in channel_names(ROOT):
         channel = read_channel(ROOT, name)
         assert channel.pointer is not None
-        found |= {channel.pointer.version, *(each.version for each in channel.earlier[:1] if each.version in held.whole)}
+        found |= {
+            channel.pointer.version,
+            *(each.version for each in channel.earlier[:1] if each.version in held.whole),
+        }
     found |= {version for version in held.whole if held.pins_of(version).reasons}
     while True:
         needed = {each for version in found for each in read_manifest(ROOT, version).needs}
