@@ -67,10 +67,8 @@ def _print(found: Difference, everything: bool) -> None:
             print(f"{section}: the same\n")
     if found.items is not None:
         items = found.items
-        changed = "?" if items.changed is None else f"{items.changed:,}"
-        print(
-            f"items: {items.added:,} added, {items.removed:,} removed, {items.both:,} in both, {changed} of them changed"
-        )
+        changed = "" if items.changed is None else f", {items.changed:,} of them changed"
+        print(f"items: {items.added:,} added, {items.removed:,} removed, {items.both:,} in both{changed}")
         say(items.compared)
     print(f"codebook: {found.codebook}")
 

@@ -1,4 +1,4 @@
-"""The checks that take more than reading: is a version that is intact also right, and what it was made of still there?"""
+"""Checks that take more than reading: is an intact version right too, and is what it was made of still there?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from catalog import canonical_json, storage
 from catalog.errors import CatalogIndexerError, IntegrityError
 from catalog.manifest import Manifest, sha256_of, version_folder
-from catalog.snapshot import FileEntry, Snapshot
+from catalog.snapshot import FileEntry, Snapshot, snapshot_url
 from index_builder.code_files import codebook_url, read_codebook
 from index_builder.items import Items
 from index_builder.publishing.answers import NEIGHBOURS, read_answers
@@ -112,7 +112,7 @@ def _source(root: str, manifest: Manifest) -> Finding:
     try:
         data = read_verified(root, manifest.version, entry)
         snapshot = canonical_json.parse(data, entry.path, lambda value: Snapshot.from_json(value))
-        if not storage.exists(storage.join(store, "store.json")):
+        if not storage.exists(snapshot_url(store, snapshot.sequence)):
             return Finding("source", True, f"{store} cannot be reached; its files were not compared")
     except CatalogIndexerError as error:
         return Finding("source", False, str(error))

@@ -66,8 +66,8 @@ def publish_with_codes(name: str, codebook: str, numbers: list[int], channel: st
 
 
 def fill() -> None:
-    """prod is on v5 and goes back to v4 and v1, canary is on v5, candidate on v6, the newest; v3 is pinned and needs v2;
-    nothing needs v1 and v0. A build of v9 was left off."""
+    """prod is on v5 and goes back to v4 and v1, canary is on v5, candidate on v6, the newest; v3 is pinned and needs
+    v2; nothing needs v1 and v0. A build of v9 was left off."""
     publish_with_codes("v0", "old", [0, 1], None)
     publish_with_codes("v1", "old", [1, 2])
     published_version(ROOT, "v2", None)
@@ -93,8 +93,8 @@ def goes(name: str) -> bool:
 
 
 def reachable() -> set[str]:
-    """Versions that a channel points to, or goes back to first if that is still there, pinned ones, and what those need.
-    The slow way."""
+    """Versions that a channel points to, or goes back to first if that is still there, pinned ones, and what those
+    need. The slow way."""
     found: set[str] = set()
     held = look(ROOT)
     for name in channel_names(ROOT):
