@@ -112,7 +112,7 @@ def write_shard(job: VersionJob, snapshot: Snapshot, number: int) -> None:
 
 def _prepared(job: VersionJob, snapshot: Snapshot, partitions: Iterable[int]) -> Iterator[np.ndarray]:
     for partition in partitions:
-        yield prepare(partition_vectors(job.store, snapshot, partition)[1], job.plan.metric)
+        yield prepare(partition_vectors(job.store, snapshot, partition), job.plan.metric)
 
 
 def numbered(name: str, number: int, count: int) -> str:

@@ -11,13 +11,12 @@ import pyarrow as pa
 
 from catalog import storage
 from catalog.snapshot import FileEntry, Snapshot
-from catalog.vector_column import read_vectors
 from index_builder.code_files import codes_url, write_codes
 from index_builder.codebook import Codebook, encode_block, join_codes, pieces_of
 from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
 from index_builder.measures import prepare
 from index_builder.sample import VectorSample
-from index_builder.snapshot_vectors import row_offsets, rows_of_files
+from index_builder.snapshot_vectors import file_vectors, row_offsets, rows_of_files
 from index_builder.threads import in_threads
 from index_builder.version_job import VersionJob
 from index_builder.work import Stretch, WorkFolder, encoded_stretches
@@ -49,7 +48,7 @@ def encode_stretch(
         return
     found = _nobody(len(queries.rows))
     for batch in _batches(job, snapshot, stretch):
-        vectors = np.concatenate([each.prepared for each in _encoded(job, batch, codebook)])
+        vectors = np.concatenate([each.prepared for each in _encoded(job, snapshot, batch, codebook)])
         numbers = np.concatenate([numbers for _, numbers in batch])
         if (numbers < 0).any():
             vectors, numbers = vectors[numbers >= 0], numbers[numbers >= 0]
@@ -84,7 +83,10 @@ class _Piece:
 
 
 def _encoded(
-    job: VersionJob, batch: list[tuple[FileEntry, np.ndarray]], codebook: tuple[str, Codebook] | None
+    job: VersionJob,
+    snapshot: Snapshot,
+    batch: list[tuple[FileEntry, np.ndarray]],
+    codebook: tuple[str, Codebook] | None,
 ) -> list[_Piece]:
     """The pieces of a batch, in order, the codes of its files stored."""
     urls = [codes_url(job.root, codebook[0], entry) if codebook else "" for entry, _ in batch]
@@ -93,7 +95,7 @@ def _encoded(
 
     def read() -> Iterator[_Piece]:
         for file, (entry, _) in enumerate(batch):
-            stored = read_vectors(storage.join(job.store, entry.path), job.plan.dimension)
+            stored = file_vectors(job.store, snapshot, entry)
             for piece in pieces_of(len(stored)):
                 yield _Piece(file, stored[piece], empty)
 
