@@ -16,8 +16,8 @@ from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.manifest import read_manifest
 from catalog.snapshot import Snapshot
-from index_builder.code_files import codebook_url, describe_codebook, read_codebook, write_codebook
 from index_builder.codebook import IN_MEMORY, Codebook, codebook_id, train_codebook
+from index_builder.codebook_files import DescribedCodebook, describe_codebook, read_codebook, write_codebook
 from index_builder.drift import Fit, measure_fit, reasons_to_retrain
 from index_builder.index_plan import IndexPlan
 from index_builder.measures import prepare
@@ -103,12 +103,12 @@ def _codebook(job: VersionJob, samples: Sequence[str], held_out: np.ndarray) -> 
             return kept.name, {**report, "decision": "kept", "since": job.earlier, **kept.to_json()}
         why = kept.reasons if kept is not None else ["no codebook of this encoder and plan is there to keep"]
         name = codebook_id(job.plan, job.fingerprint, digest)
-        if not storage.exists(codebook_url(job.root, name)):
+        if describe_codebook(job.root, name) is None:
             codebook = train_codebook(rows, job.plan, Path(scratch) if _is_large(rows) else None)
             fit = measure_fit(codebook, held_out, filling)
             write_codebook(job.root, name, codebook, job.plan, rows.rows, fit)
         described = describe_codebook(job.root, name)
-        fit_now = described[1].to_json() if described else None
+        fit_now = described.fit.to_json() if described else None
         measured = kept.to_json() if kept is not None else {}
         return name, {**report, "decision": "trained", **measured, "reasons": why, "fit": fit_now}
 
@@ -163,18 +163,18 @@ def _earlier_codebook(job: VersionJob, held_out: np.ndarray, sample: np.ndarray)
     assert job.earlier is not None
     manifest = read_manifest(job.root, job.earlier)
     described = describe_codebook(job.root, manifest.codebook) if manifest.codebook else None
-    if described is None or not manifest.codebook or not _same_codebook(described[0], job.plan):
+    if described is None or not manifest.codebook or not _same_codebook(described, job.plan):
         return None
-    then, now = described[1], measure_fit(read_codebook(job.root, manifest.codebook), held_out, sample)
+    then, now = described.fit, measure_fit(read_codebook(job.root, manifest.codebook), held_out, sample)
     # The best that the index can do, not what it is served at: that may follow a clock.
     recalls = (manifest.training.get(name) for name in ("recall_when_trained", "best_recall"))
     return _Kept(manifest.codebook, then, now, reasons_to_retrain(then, now, *recalls))
 
 
-def _same_codebook(described: dict[str, Any], plan: IndexPlan) -> bool:
-    """Whether a codebook of the described plan serves the plan; the number of training rows may differ."""
+def _same_codebook(described: DescribedCodebook, plan: IndexPlan) -> bool:
+    """Whether a codebook serves the plan as one that is trained now would; the number of training rows may differ."""
     wanted = {name: value for name, value in plan.codebook_identity().items() if name != "training_rows"}
-    return all(described.get(name) == value for name, value in wanted.items())
+    return all(described.plan.get(name) == value for name, value in wanted.items())
 
 
 def codebook_to_use(job: VersionJob) -> Codebook | None:
