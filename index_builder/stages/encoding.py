@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +44,32 @@ def encode_stretch(
         queries: prepared.
     """
     url = WorkFolder(job).truth(stretch)
-    if storage.exists(url):
+    answered = storage.exists(url)
+    missing = _without_codes(job, snapshot, stretch, codebook)
+    if answered and not missing:
         return
     found = _nobody(len(queries.rows))
     for batch in _batches(job, snapshot, stretch):
-        vectors = np.concatenate([each.prepared for each in _encoded(job, snapshot, batch, codebook)])
+        if answered:  # Only codes are missing: they were damaged, and deleted.
+            _encoded(job, snapshot, [pair for pair in batch if pair[0].path in missing], codebook, missing)
+            continue
+        vectors = np.concatenate([each.prepared for each in _encoded(job, snapshot, batch, codebook, missing)])
         numbers = np.concatenate([numbers for _, numbers in batch])
         if (numbers < 0).any():
             vectors, numbers = vectors[numbers >= 0], numbers[numbers >= 0]
         found = merge_neighbours([found, _nearest(queries.vectors, vectors, numbers, job.plan.metric)], job.plan.metric)
-    storage.write(url, _packed(found))
+    if not answered:
+        storage.write(url, _packed(found))
+
+
+def _without_codes(
+    job: VersionJob, snapshot: Snapshot, stretch: Stretch, codebook: tuple[str, Codebook] | None
+) -> set[str]:
+    """The paths of the files of a stretch that have no codes under the codebook."""
+    if codebook is None:
+        return set()
+    files = [entry for partition in stretch.partitions for entry in snapshot.files_of(partition)]
+    return {entry.path for entry in files if not storage.exists(codes_url(job.root, codebook[0], entry))}
 
 
 def _batches(job: VersionJob, snapshot: Snapshot, stretch: Stretch) -> Iterator[list[tuple[FileEntry, np.ndarray]]]:
@@ -87,10 +103,9 @@ def _encoded(
     snapshot: Snapshot,
     batch: list[tuple[FileEntry, np.ndarray]],
     codebook: tuple[str, Codebook] | None,
+    missing: Set[str],
 ) -> list[_Piece]:
-    """The pieces of a batch, in order, the codes of its files stored."""
-    urls = [codes_url(job.root, codebook[0], entry) if codebook else "" for entry, _ in batch]
-    missing = [codebook is not None and not storage.exists(url) for url in urls]
+    """The pieces of a batch, in order, the codes of those of its files that are `missing` them stored."""
     empty = np.empty((0, job.plan.dimension), np.float32)
 
     def read() -> Iterator[_Piece]:
@@ -101,15 +116,14 @@ def _encoded(
 
     def work(piece: _Piece) -> _Piece:
         prepared = np.asarray(prepare(piece.stored, job.plan.metric), np.float32)
-        encoded = encode_block(codebook[1], prepared) if codebook and missing[piece.file] else None
+        encoded = encode_block(codebook[1], prepared) if codebook and batch[piece.file][0].path in missing else None
         return _Piece(piece.file, empty, prepared, encoded)
 
     pieces = list(in_threads(work, read()))
-    for file, url in enumerate(urls):
-        if codebook and missing[file]:
-            write_codes(
-                url, join_codes(codebook[1], [each.encoded for each in pieces if each.file == file and each.encoded])
-            )
+    for file, (entry, _) in enumerate(batch):
+        if codebook and entry.path in missing:
+            encoded = [each.encoded for each in pieces if each.file == file and each.encoded]
+            write_codes(codes_url(job.root, codebook[0], entry), join_codes(codebook[1], encoded))
     return pieces or [_Piece(0, empty, empty)]
 
 

@@ -49,7 +49,11 @@ def train(job: VersionJob, snapshot: Snapshot) -> None:
     """Stores the queries, the type of the metadata, the codebook, and last what was decided."""
     folder = WorkFolder(job)
     if storage.exists(folder.training()):
-        return
+        decided = read_training(job).codebook
+        if decided is None or describe_codebook(job.root, decided) is not None:
+            return
+        # It was deleted, because it was damaged. Another may take its place, to which other runs and parts belong.
+        folder.forget_codes()
     partitions = sampled_partitions(snapshot, job)
     asked = merge_samples(
         [read_sample(folder.sample(each) + ".queries")[0] for each in partitions], queries_asked(job, snapshot)
