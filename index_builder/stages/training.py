@@ -25,7 +25,7 @@ from index_builder.row_store import RowStore
 from index_builder.sample import VectorSample, kept_rows, merge_samples, read_sample, write_sample
 from index_builder.snapshot_vectors import metadata_type
 from index_builder.stages.sampling import queries_asked
-from index_builder.version_job import VersionJob
+from index_builder.version_job import BUILDER_VERSION, VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 
 # Vectors that the fit of a codebook is measured on.
@@ -178,7 +178,8 @@ def _earlier_codebook(job: VersionJob, held_out: np.ndarray, sample: np.ndarray)
 def _same_codebook(described: DescribedCodebook, plan: IndexPlan) -> bool:
     """Whether a codebook serves the plan as one that is trained now would; the number of training rows may differ."""
     wanted = {name: value for name, value in plan.codebook_identity().items() if name != "training_rows"}
-    return all(described.plan.get(name) == value for name, value in wanted.items())
+    same = all(described.plan.get(name) == value for name, value in wanted.items())
+    return same and described.builder == BUILDER_VERSION
 
 
 def codebook_to_use(job: VersionJob) -> Codebook | None:
