@@ -10,7 +10,7 @@ from index_builder.faiss_import import faiss
 from index_builder.index_plan import IndexPlan
 
 # Part of a version's id: raised when the same snapshot and plan would give other bytes.
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 
 
 @dataclass(frozen=True)

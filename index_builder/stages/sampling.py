@@ -84,5 +84,11 @@ def sampled_rows(job: VersionJob, snapshot: Snapshot) -> int:
 
 
 def queries_asked(job: VersionJob, snapshot: Snapshot) -> int:
-    """How many queries the evaluation asks at most."""
-    return min(job.queries, max(1, int(MOST_ASKING * snapshot.vectors)))
+    """How many queries the evaluation asks at most: for a Flat index, for which nothing is trained, all rows may."""
+    share = 1.0 if job.plan.family == "flat" else MOST_ASKING
+    return min(job.queries, max(1, int(share * snapshot.vectors)))
+
+
+def asking_share(job: VersionJob, snapshot: Snapshot) -> float:
+    """The share of the sampled rows, by their hashes, that ask."""
+    return Shares.of(queries_asked(job, snapshot), 0, sampled_rows(job, snapshot)).queries

@@ -22,9 +22,9 @@ from index_builder.drift import Fit, measure_fit, reasons_to_retrain
 from index_builder.index_plan import IndexPlan
 from index_builder.measures import prepare
 from index_builder.row_store import RowStore
-from index_builder.sample import VectorSample, kept_rows, merge_samples, read_sample, write_sample
+from index_builder.sample import VectorSample, kept_rows, merge_queries, read_sample, write_sample
 from index_builder.snapshot_vectors import metadata_type
-from index_builder.stages.sampling import queries_asked
+from index_builder.stages.sampling import asking_share, queries_asked
 from index_builder.version_job import BUILDER_VERSION, VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 
@@ -55,9 +55,8 @@ def train(job: VersionJob, snapshot: Snapshot) -> None:
         # It was deleted, because it was damaged. Another may take its place, to which other runs and parts belong.
         folder.forget_codes()
     partitions = sampled_partitions(snapshot, job)
-    asked = merge_samples(
-        [read_sample(folder.sample(each) + ".queries")[0] for each in partitions], queries_asked(job, snapshot)
-    )
+    drawn = [read_sample(folder.sample(each) + ".queries")[0] for each in partitions]
+    asked = merge_queries(drawn, asking_share(job, snapshot), queries_asked(job, snapshot))
     prepared = np.asarray(prepare(asked.vectors, job.plan.metric), np.float32)
     write_sample(folder.queries(), VectorSample(asked.keys, asked.rows, prepared))
     kind = metadata_type(job.store, snapshot)
