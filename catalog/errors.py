@@ -23,3 +23,15 @@ class IntegrityError(CatalogIndexerError):
 
 class ConflictError(CatalogIndexerError):
     """Somebody else wrote first: a create-only object exists, or a compare-and-swap lost."""
+
+
+class GateRefusedError(CatalogIndexerError):
+    """A version is published, and a gate keeps it off the channel."""
+
+    exit_code = 3
+
+
+class LockedError(CatalogIndexerError):
+    """Another run of the same work is under way."""
+
+    exit_code = 4

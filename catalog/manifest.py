@@ -1,4 +1,4 @@
-"""Version manifests and channel pointers: what a published index is, and which one a channel serves."""
+"""Version manifests: what a published index is, of what it was made, and how it was judged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from catalog import canonical_json, storage
 from catalog.encoder_info import EncoderInfo
 from catalog.errors import IntegrityError, UsageError
 
-SCHEMA_VERSION = 1
+# Described in `catalog/schemas/manifest.v2.json`; version 1 is read as well.
+SCHEMA_VERSION = 2
+_READ = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Manifest:
         libraries: versions of what made the files.
         seconds_by_stage: how long each stage took.
         files: every file of the version besides the manifest.
+        parent: the version that the channel pointed to when this one was judged; None where there was none.
+        needs: versions whose files are read with this one's; none for a version that is whole in itself.
+        counts: where every row of the catalog went: `input`, `embedded`, `reused`, `rejected`, `removed`, `indexed`.
+        pareto: the operating points that no other beats, cheapest first, as in `evaluation.json`.
+        serving: what a consumer needs: `load_flags` of FAISS, `faiss_at_least`, `memory_bytes` it will hold and
+            `disk_bytes` it will map.
+        soundness: what its own files say, see `index_builder.publishing.soundness`.
+        gates: verdicts, see `index_builder.publishing.verdict`.
+        labels: names and values that users gave.
+        pins: reasons to keep the version, given when it was built.
     """
 
     version: str
@@ -61,6 +73,15 @@ class Manifest:
     seconds_by_stage: dict[str, float]
     files: tuple[ManifestFile, ...] = field(default_factory=tuple)
     training: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+    needs: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    pareto: list[dict[str, Any]] = field(default_factory=list)
+    serving: dict[str, Any] = field(default_factory=dict)
+    soundness: dict[str, Any] = field(default_factory=dict)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    pins: list[str] = field(default_factory=list)
 
     def file(self, role: str) -> ManifestFile | None:
         """The first file with a role, None where the version has none."""
@@ -78,43 +99,18 @@ class Manifest:
     def from_bytes(cls, data: bytes, where: str) -> Manifest:
         """Raises IntegrityError or UsageError naming `where`."""
         value = canonical_json.load(data, where)
-        version = value.pop("schema_version", None) if isinstance(value, dict) else None
-        _check_version(version, where)
+        schema_version = value.pop("schema_version", None) if isinstance(value, dict) else None
+        if schema_version not in _READ:
+            raise UsageError(
+                f"{where} has schema version {schema_version}; this version of catalog-indexer reads 1 and 2"
+            )
         try:
+            value["needs"] = tuple(value.get("needs", ()))
             value["encoder"] = EncoderInfo.from_json(value["encoder"])
             value["files"] = tuple(ManifestFile(**entry) for entry in value["files"])
             return cls(**value)
         except (KeyError, TypeError, ValueError):
             raise IntegrityError(f"{where} is damaged: it is not a manifest") from None
-
-
-@dataclass(frozen=True)
-class Pointer:
-    """A version and the sha256 of its manifest: the content of a channel, and of an entry of the log."""
-
-    version: str
-    manifest_sha256: str
-    sequence: int
-
-    def to_bytes(self) -> bytes:
-        return canonical_json.dump({"schema_version": SCHEMA_VERSION, **asdict(self)})
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> Pointer:
-        """Raises IntegrityError naming `where`."""
-        try:
-            value = canonical_json.load(data, where)
-            _check_version(value["schema_version"], where)
-            return cls(str(value["version"]), str(value["manifest_sha256"]), int(value["sequence"]))
-        except (KeyError, TypeError, ValueError):
-            raise IntegrityError(f"{where} is damaged: it is not a pointer to a version") from None
-
-
-def _check_version(version: object, where: str) -> None:
-    if version != SCHEMA_VERSION:
-        raise UsageError(
-            f"{where} has schema version {version}; this version of catalog-indexer reads {SCHEMA_VERSION}"
-        )
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -144,11 +140,6 @@ def manifest_url(root: str, version: str) -> str:
     return storage.join(version_folder(root, version), "manifest.json")
 
 
-def channel_url(root: str, channel: str) -> str:
-    """Where the pointer of a channel is."""
-    return storage.join(root, "channels", f"{check_name('--channel', channel)}.json")
-
-
 def read_manifest(root: str, version: str) -> Manifest:
     """The manifest of a version, unverified. Raises IntegrityError."""
     url = manifest_url(root, version)
@@ -156,19 +147,6 @@ def read_manifest(root: str, version: str) -> Manifest:
         return Manifest.from_bytes(storage.read_bytes(url), url)
     except FileNotFoundError:
         raise IntegrityError(f"{url} is missing; version {version} is not whole") from None
-
-
-def read_log(root: str) -> list[Pointer]:
-    """Every published version, oldest first."""
-    urls = list(storage.list_files(storage.join(root, "log")))
-    return [Pointer.from_bytes(storage.read_bytes(url), url) for url in urls]
-
-
-def read_channel(root: str, channel: str) -> Pointer | None:
-    """What a channel points to, None where there is no such channel."""
-    url = channel_url(root, channel)
-    data = storage.read_with_token(url)[0]
-    return None if data is None else Pointer.from_bytes(data, url)
 
 
 def sha256_of(url: str) -> tuple[str, int]:

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from demo.contact_sheet import draw_contact_sheet
     from demo.story import NEIGHBOURS, QUERIES, neighbour_tile, next_steps, query_tile
     from index_builder.catalog_index import CatalogIndex
-    from index_builder.verify import find_version, verify
+    from index_builder.publishing.verify import find_version, verify
     from pipelines.embed import EmbedConfig, embed
     from pipelines.index import IndexConfig, index
 

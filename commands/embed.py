@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from commands.output import add_json_flag, print_json, say
 from commands.progress import ProgressReport
-from pipelines.flags import add_embed_flags, at_least, embed_config
+from pipelines.flag_types import at_least
+from pipelines.flags import add_embed_flags, embed_config
 
 HELP = "encode the images of a catalog into embedding Parquet files"
 EPILOG = "Flags after -- go to Apache Beam. The same command again does only what is missing or has changed."

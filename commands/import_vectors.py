@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from catalog.encoder_info import METRICS, VECTOR_TYPES
 from commands.output import add_json_flag, print_json, say
-from pipelines.flags import add_may_lose_flag, at_least
+from pipelines.flag_types import at_least
+from pipelines.flags import add_may_lose_flag
 
 HELP = "make an embedding store of vectors of any origin: .npy, .fvecs, .bvecs, Parquet"
 EPILOG = "The same command again publishes nothing unless something has changed."

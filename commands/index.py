@@ -9,7 +9,7 @@ from commands.output import add_json_flag, print_json, say
 from commands.progress import ProgressReport
 from pipelines.flags import add_index_flags, index_config
 
-HELP = "train, build, evaluate and publish an index of an embedding store"
+HELP = "train, build, evaluate, judge and publish an index of an embedding store"
 EPILOG = (
     "Flags after -- go to Apache Beam. The same command again builds nothing: a version is named by what it is made of."
 )
@@ -22,18 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pipelines.index import index
+    from index_builder.publishing.promote import refusal
+    from pipelines.index import run_index
 
     report = ProgressReport()
     try:
-        summary = index(index_config(args, args.beam_arguments), say, report)
+        summary, promotion = run_index(index_config(args, args.beam_arguments), say, report)
     finally:
         report.close()
     recall = ", ".join(f"recall@{depth} {value:.3f}" for depth, value in summary.recall.items())
+    where = f"on channel {summary.channel}" if summary.promoted else "refused"
     say(
-        f"version {summary.version} on channel {summary.channel}: {summary.vectors:,} vectors, {summary.index}, "
+        f"version {summary.version} {where}: {summary.vectors:,} vectors, {summary.index}, "
         f"{summary.bytes_per_vector:.0f} bytes a vector; {recall}; {summary.seconds:.1f} s"
     )
     if args.json:
         print_json(asdict(summary))
+    if promotion.refused:
+        raise refusal(promotion, args.artifacts, args.name)
     return 0

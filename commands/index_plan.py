@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from commands.output import add_json_flag, print_json, print_table
-from pipelines.flags import add_plan_flags, at_least
+from pipelines.flag_types import at_least
+from pipelines.flags import add_plan_flags
 
 if TYPE_CHECKING:
     from index_builder.estimates import Estimate

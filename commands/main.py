@@ -1,6 +1,6 @@
 """`catalog-indexer COMMAND …`: finds the command, runs it, turns what went wrong into one sentence and an exit code.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage.
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 a gate refused, 4 another run is under way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,19 @@ from commands.output import SecretsLeftOut
 
 # In the order of the work. Each module, named with _ for -, has HELP, add_arguments(parser) and run(args), and imports
 # heavy things late.
-COMMANDS = ("demo", "scan", "embed", "import-vectors", "rejects", "index", "search", "versions", "verify")
+COMMANDS = (
+    "demo",
+    "scan",
+    "embed",
+    "import-vectors",
+    "rejects",
+    "index",
+    "search",
+    "versions",
+    "verify",
+    "promote",
+    "rollback",
+)
 # Of two words; each is a module as well, `index_plan`.
 SUBCOMMANDS = ("index plan",)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from commands.output import add_json_flag, print_json, print_table, say
-from pipelines.flags import at_least
+from pipelines.flag_types import at_least
 
 if TYPE_CHECKING:
     from catalog.snapshot import Snapshot

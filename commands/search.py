@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands.artifact_flags import add_artifact_flags, add_version_flags
 from commands.output import add_json_flag, print_json, print_table
-from pipelines.flags import at_least
+from pipelines.flag_types import at_least
 
 if TYPE_CHECKING:
     from index_builder.matches import Match

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from catalog.errors import IntegrityError
     from catalog.manifest import artifact_root
-    from index_builder.verify import find_version, verify
+    from index_builder.publishing.verify import find_version, verify
 
     root = artifact_root(args.artifacts, args.name)
     pointer = find_version(root, args.channel, args.version)

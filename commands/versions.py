@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from index_builder.listing import list_versions
+    from index_builder.publishing.listing import list_versions
 
     versions = list_versions(args.artifacts, args.name)
     if args.json:

@@ -17,9 +17,9 @@ from index_builder.golden import check_golden, read_golden
 from index_builder.items import Items
 from index_builder.matches import Match, matches_of, merge_matches
 from index_builder.measures import prepare, similarity
+from index_builder.publishing.verify import find_version, index_files, read_published, verify_files
 from index_builder.row_set import RowFilter
 from index_builder.searcher import OperatingPoint, Searcher
-from index_builder.verify import find_version, index_files, verify
 
 __all__ = ["CatalogIndex", "Match", "MeasuredPoint", "OperatingPoint", "merge_matches"]
 
@@ -72,16 +72,30 @@ class CatalogIndex:
             IntegrityError: a file is not what was published.
         """
         root = artifact_root(artifacts, name)
-        pointer = find_version(root, channel, version)
-        manifest = verify(root, pointer, parts)
-        folder = version_folder(root, pointer.version)
+        return cls.of(root, read_published(root, find_version(root, channel, version)), parts)
+
+    @classmethod
+    def of(cls, root: str, manifest: Manifest, parts: Sequence[int] | None = None) -> CatalogIndex:
+        """Opens the version that a manifest describes, every byte verified first.
+
+        Args:
+            root: URL of ARTIFACTS/<name>.
+            manifest: of the version; it need not be stored yet.
+            parts: see `open`.
+
+        Raises:
+            UsageError: there is no such part.
+            IntegrityError: a file is not what the manifest says.
+        """
+        verify_files(root, manifest, parts)
+        folder = version_folder(root, manifest.version)
         scratch = tempfile.TemporaryDirectory(prefix="catalog-indexer-")
 
         def local(entries: Sequence[ManifestFile]) -> list[Path]:
             return [storage.local_copy(storage.join(folder, entry.path), scratch.name) for entry in entries]
 
         if not manifest.file("index") or not manifest.file("items"):
-            raise IntegrityError(f"{manifest_url(root, pointer.version)} names no index or no items")
+            raise IntegrityError(f"{manifest_url(root, manifest.version)} names no index or no items")
         vectors = local(manifest.files_of("vectors"))
         searcher = Searcher(local(index_files(manifest, parts)), vectors, manifest.metric)
         items = Items(local(manifest.files_of("items")))
@@ -103,6 +117,14 @@ class CatalogIndex:
         if self._searcher.rows < self.manifest.vectors:
             raise UsageError(f"only some parts of version {self.manifest.version} are open; the golden queries ask all")
         return check_golden(self._searcher, read_golden(self._golden))
+
+    def golden_queries(self) -> int:
+        """How many golden queries are stored with the version."""
+        return len(read_golden(self._golden).vectors) if self._golden is not None else 0
+
+    def close(self) -> None:
+        """Deletes what was downloaded. Searches that are under way end as they would have."""
+        self._scratch.cleanup()
 
     def point_for(self, recall_target: float) -> OperatingPoint:
         """The cheapest measured operating point whose recall@10 reaches a target.

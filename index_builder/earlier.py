@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from catalog.errors import IntegrityError
-from catalog.manifest import Manifest, read_log, read_manifest
+from catalog.manifest import Manifest, read_manifest
 from catalog.snapshot import Snapshot
+from catalog.version_log import read_log
 from index_builder.drift import MOST_GROWTH
 from index_builder.factory import factory_string
 from index_builder.index_plan import IndexPlan

@@ -9,6 +9,8 @@ from typing import Any
 from catalog.errors import UsageError
 from catalog.extras import require
 
+# Files are written by this one or later, and older ones do not read all of them.
+FAISS_AT_LEAST = "1.15.1"
 _DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
 
 

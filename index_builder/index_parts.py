@@ -23,17 +23,22 @@ _LEAST_EF_SEARCH = 16
 _TIES = 64
 
 
-def read_index(path: Path) -> Any:
-    """Opens an index, mapped into memory as far as its kind can be: inverted lists, flat vectors and graphs can,
-    4-bit codes in blocks cannot."""
-    library = faiss()
+def load_flags(path: Path) -> tuple[str, ...]:
+    """Names of the FAISS flags that map an index into memory as far as its kind can be: inverted lists, flat vectors
+    and graphs can, 4-bit codes in blocks cannot."""
     with path.open("rb") as file:
         kind = file.read(4)
     # Two ways to map: lists as files of their own, which IVF understands, and arrays as views of the file.
     lists = kind.startswith(b"Iw") or kind in (b"IxPT", b"IxRF", b"IxMp")
-    return library.read_index(
-        str(path), library.IO_FLAG_MMAP | library.IO_FLAG_READ_ONLY if lists else library.IO_FLAG_MMAP_IFC
-    )
+    return ("IO_FLAG_MMAP", "IO_FLAG_READ_ONLY") if lists else ("IO_FLAG_MMAP_IFC",)
+
+
+def read_index(path: Path) -> Any:
+    """Opens an index with `load_flags`."""
+    library, flags = faiss(), 0
+    for name in load_flags(path):
+        flags |= getattr(library, name)
+    return library.read_index(str(path), flags)
 
 
 def is_ivf(index: Any) -> bool:
@@ -88,6 +93,12 @@ class ListParts:
             nearest = self._nearest_lists(vectors, nprobe, ef_search)
             rows[block], values[block] = self._whole_ties(vectors, nearest, most, least, nprobe, selector)
         return rows, values
+
+    def sizes(self) -> np.ndarray:
+        """int64 [lists]: rows in each list, over all files."""
+        return np.array(
+            [[part.invlists.list_size(number) for number in range(self.lists)] for part in self._parts], np.int64
+        ).sum(axis=0)
 
     def _nearest_lists(self, vectors: np.ndarray, nprobe: int, ef_search: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers int64 [q, nprobe] and distances float32 [q, nprobe] of the nearest lists."""

@@ -120,14 +120,20 @@ class Items:
         return {**fields, "product_id": pa.string()}
 
     def blocks(self, column: str) -> Iterator[tuple[int, pa.Array]]:
-        """The values of one of `columns`, a block at a time: the row of the first value, and the values."""
+        """The values of `item_id` or one of `columns`, a block at a time: the row of the first, and they."""
         for shard in self._shards:
             for number in range(shard.batches):
                 batch = shard.read(number)  # Past the batches at hand, which are those of the latest results.
-                values = batch.column("product_id")
-                if column != "product_id":
+                if column in ("item_id", "product_id"):
+                    values = batch.column(column)
+                else:
                     values = pc.struct_field(batch.column("metadata"), [column])
                 yield shard.first + number * shard.batch_rows, values
+
+    @property
+    def partition_starts(self) -> np.ndarray:
+        """int64 [partitions]: the first row of each partition."""
+        return self._offsets[:-1]
 
     def item(self, row: int) -> dict[str, Any]:
         """item_id, product_id, image_uri (None where there is no picture) and metadata (a dict) of a row."""

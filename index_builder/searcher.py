@@ -83,6 +83,10 @@ class Searcher:
         """float32 [d] of a row; None where the version stores codes only."""
         return None if self._stored is None else self._stored.take(np.array([row]))[0]
 
+    def list_sizes(self) -> np.ndarray:
+        """int64 [lists]: rows in each inverted list; empty where the index has none."""
+        return self._lists.sizes() if self._lists is not None else np.empty(0, np.int64)
+
     def search(
         self, queries: np.ndarray, k: int, point: OperatingPoint, selector: RowFilter | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from catalog import canonical_json
 from catalog.snapshot import Snapshot
 from index_builder.faiss_import import faiss
 from index_builder.index_plan import IndexPlan
+from index_builder.publishing.verdict import Thresholds
 
 # Part of a version's id: raised when the same snapshot and plan would give other bytes.
 BUILDER_VERSION = 4
@@ -31,6 +32,10 @@ class VersionJob:
         latency_target_ms: milliseconds that a single search may take there.
         earlier: an earlier version, whose codebook is used again unless the vectors have drifted from it.
         memory: bytes that a stage may hold; decides no byte of the version.
+        thresholds: of the gates; like the three below, a matter of the manifest and not of the version's bytes.
+        forced: gates to override, each with its reason.
+        labels: names and values to write into the manifest.
+        pins: reasons to keep the version.
         version: id of the version, from `version_id`.
     """
 
@@ -47,6 +52,10 @@ class VersionJob:
     latency_target_ms: float | None = None
     earlier: str | None = None
     memory: int = 1 << 30
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    forced: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    pins: tuple[str, ...] = ()
     version: str = ""
 
 

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from catalog.encoder_info import ENGINES, PRECISIONS, VECTOR_TYPES
+from pipelines.flag_types import at_least, label, positive, share, size
+from pipelines.gate_flags import add_gate_flags, forced_of, thresholds_of
 
 if TYPE_CHECKING:
     from pipelines.embed import EmbedConfig
     from pipelines.index import IndexConfig
-
-
-def at_least(smallest: int) -> Callable[[str], int]:
-    """An argparse type: a whole number not below `smallest`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < smallest:
-            raise argparse.ArgumentTypeError(f"{value} is less than {smallest}")
-        return value
-
-    return parse
 
 
 def add_embed_flags(parser: argparse.ArgumentParser) -> None:
@@ -120,45 +105,6 @@ def add_may_lose_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def share(text: str) -> float:
-    """An argparse type: a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
-    return value
-
-
-def positive(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-_SIZE_UNITS = {"": 1, "B": 1}
-_SIZE_UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)}
-_SIZE_UNITS |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)}
-
-
-def size(text: str) -> int:
-    """An argparse type: a number of bytes, such as 20MB, 1.5GB, 2GiB, 512KiB or 4096."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", text.strip())
-    units = {unit.lower(): factor for unit, factor in _SIZE_UNITS.items()}
-    if found is None or found[2].lower() not in units:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 20MB, 2GiB or 4096")
-    value = int(float(found[1]) * units[found[2].lower()])
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
 def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> EmbedConfig:
     """The embed job that the flags ask for."""
     from catalog.errors import UsageError
@@ -225,6 +171,18 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
         help="what merging and assembly may hold in a process (default: 1GiB)",
     )
     parser.add_argument("--channel", default="prod", help="channel to point to the new version (default: %(default)s)")
+    parser.add_argument(
+        "--label",
+        type=label,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="to write into the manifest; may be given several times",
+    )
+    parser.add_argument(
+        "--pin", action="append", default=[], metavar="REASON", help="keep the version until it is unpinned"
+    )
+    add_gate_flags(parser)
 
 
 def add_plan_flags(parser: argparse.ArgumentParser) -> None:
@@ -264,6 +222,10 @@ def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Ind
         snapshot=args.snapshot,
         rerank=args.rerank,
         channel=args.channel,
+        thresholds=thresholds_of(args),
+        forced=forced_of(args),
+        labels=dict(args.label),
+        pins=tuple(args.pin),
         parts=args.parts,
         stratify=args.stratify,
         queries=args.queries,

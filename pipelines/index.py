@@ -8,20 +8,24 @@ it stores is named by what it is of, so a job that was killed finds it again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import apache_beam as beam
 
 from catalog import storage
 from catalog.errors import UsageError
-from catalog.manifest import Manifest, artifact_root, check_name, manifest_url, read_manifest
+from catalog.manifest import Manifest, artifact_root, check_name, manifest_url
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from index_builder.build_progress import WHOLE, look, units_by_stage
 from index_builder.earlier import earlier_version, keep_lists
 from index_builder.measures import check_metric
 from index_builder.plan import PlanRequest, plan_index
-from index_builder.publish import point_to_published
+from index_builder.publishing.promote import Promotion, promote, settle
+from index_builder.publishing.publish import log_published
+from index_builder.publishing.verdict import Thresholds
+from index_builder.publishing.verify import read_published
 from index_builder.version_job import VersionJob, version_id
 from index_builder.work import WorkFolder
 from pipelines.index_steps import build
@@ -40,7 +44,11 @@ class IndexConfig:
         metric: None means the encoder's own.
         snapshot: None means the newest.
         rerank: `auto`, `stored` or `none`: whether the version keeps its vectors.
-        channel: to point to the new version.
+        channel: to point to the new version, if the gates let it pass; `candidate` in any case.
+        thresholds: of the gates.
+        forced: gates to override, each with its reason, from `check_forced`.
+        labels: names and values to write into the manifest.
+        pins: reasons to keep the version.
         parts: index files to share the lists between, for several servers.
         queries: items that the evaluation asks with.
         stratify: metadata column whose values all get their share of the training sample.
@@ -59,6 +67,10 @@ class IndexConfig:
     snapshot: int | None = None
     rerank: str = "auto"
     channel: str = "prod"
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    forced: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pins: tuple[str, ...] = ()
     parts: int = 1
     queries: int = 1_000
     stratify: str | None = None
@@ -74,7 +86,8 @@ class IndexConfig:
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What an index job made; the fields of its `--json` line. `bytes` is the size of the FAISS index file."""
+    """What an index job made; the fields of its `--json` line. `bytes` is the size of the FAISS index file; `promoted`
+    says whether the channel points to the version, `gates` are the verdicts."""
 
     vectors: int
     dimension: int
@@ -85,6 +98,8 @@ class IndexSummary:
     recall: dict[str, float]
     version: str
     channel: str
+    promoted: bool
+    gates: list[dict[str, Any]]
     seconds: float
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
 
@@ -94,11 +109,21 @@ def index(
     say: Callable[[str], None] = lambda line: None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> IndexSummary:
-    """Runs the job and waits for it. A version that is published already is only pointed to.
+    """Runs the job and waits for it. A version that is published already is only judged and pointed to.
 
     Raises:
         UsageError: no embeddings, no such snapshot, or a metric that does not fit.
+        ConflictError: somebody else moved the channel meanwhile.
     """
+    return run_index(config, say, report)[0]
+
+
+def run_index(
+    config: IndexConfig,
+    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> tuple[IndexSummary, Promotion]:
+    """`index`, and what the gates said."""
     started = time.monotonic()
     store = storage.absolute(config.embeddings)
     pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))  # Which validates them, before any work.
@@ -110,16 +135,23 @@ def index(
     job = _plan_job(config, store, snapshot)
     say(f"snapshot {snapshot.sequence}: {snapshot.vectors:,} vectors of {snapshot.encoder.name}")
     say(f"plan: {job.plan.factory}, {job.plan.metric}; {job.plan.why}")
-    if storage.exists(manifest_url(job.root, job.version)):
+    there = storage.exists(manifest_url(job.root, job.version))
+    if there:
         say(f"version {job.version} is built already; verifying it")
-        _point(job)
+        storage.delete_tree(WorkFolder(job).url)  # What a builder that died then has left.
     else:
         say(f"building version {job.version}")
         build(pipeline, job, snapshot)
         units = units_by_stage(job, snapshot)
         with watched(lambda: look(job, units), WHOLE, snapshot.vectors, report, every=_look_every(job.root)):
             _run(pipeline, job)
-    return _summarize(read_manifest(job.root, job.version), config.channel, time.monotonic() - started)
+    pointer = log_published(job.root, job.version)
+    manifest = read_published(job.root, pointer)
+    if there:
+        promotion = promote(job.root, pointer, job.channel, job.thresholds, dict(job.forced))
+    else:
+        promotion = settle(job.root, manifest, pointer, job.channel)
+    return _summarize(manifest, promotion, time.monotonic() - started), promotion
 
 
 def _look_every(root: str) -> float:
@@ -137,13 +169,6 @@ def _run(pipeline: beam.Pipeline, job: VersionJob) -> None:
             if isinstance(error, UsageError):
                 storage.delete_tree(WorkFolder(job).url)
             raise
-        _point(job)
-
-
-def _point(job: VersionJob) -> None:
-    """Points to a version that is published, and clears away what a builder that died then has left."""
-    point_to_published(job.root, job.version, job.channel)
-    storage.delete_tree(WorkFolder(job).url)
 
 
 def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob:
@@ -178,11 +203,15 @@ def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob
         latency_target_ms=config.latency_target,
         earlier=earlier.version if earlier is not None else None,
         memory=config.memory,
+        thresholds=config.thresholds,
+        forced=tuple(sorted(config.forced.items())),
+        labels=tuple(sorted(config.labels.items())),
+        pins=config.pins,
     )
     return replace(job, version=version_id(job, snapshot))
 
 
-def _summarize(manifest: Manifest, channel: str, seconds: float) -> IndexSummary:
+def _summarize(manifest: Manifest, promotion: Promotion, seconds: float) -> IndexSummary:
     size = sum(entry.bytes for entry in manifest.files if entry.role == "index")
     return IndexSummary(
         vectors=manifest.vectors,
@@ -193,7 +222,9 @@ def _summarize(manifest: Manifest, channel: str, seconds: float) -> IndexSummary
         bytes_per_vector=round(size / manifest.vectors, 2),
         recall=manifest.recall,
         version=manifest.version,
-        channel=channel,
+        channel=promotion.channel,
+        promoted=not promotion.refused,
+        gates=[each.to_json() for each in promotion.verdicts],
         seconds=round(seconds, 3),
         seconds_by_stage=manifest.seconds_by_stage,
     )

@@ -15,7 +15,7 @@ from pipelines.flags import add_embed_flags, add_index_flags, embed_config, inde
 
 
 def main(job: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs `embed` or `index`; returns the exit code: 0 done, 1 the run failed, 2 wrong usage."""
+    """Runs `embed` or `index`; returns the exit code: 0 done, 1 the run failed, 2 wrong usage, 3 a gate refused."""
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.{job}", allow_abbrev=False)
     {"embed": add_embed_flags, "index": add_index_flags}[job](parser)
     args, beam_arguments = parser.parse_known_args(arguments)
@@ -33,9 +33,13 @@ def _run(job: str, args: argparse.Namespace, beam_arguments: Sequence[str]) -> d
         from pipelines.embed import embed
 
         return asdict(embed(embed_config(args, beam_arguments), _say))
-    from pipelines.index import index
+    from index_builder.publishing.promote import refusal
+    from pipelines.index import run_index
 
-    return asdict(index(index_config(args, beam_arguments), _say))
+    summary, promotion = run_index(index_config(args, beam_arguments), _say)
+    if promotion.refused:
+        raise refusal(promotion, args.artifacts, args.name)
+    return asdict(summary)
 
 
 def _say(line: str) -> None:

@@ -111,6 +111,9 @@ class HttpStore(Store):
     def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
         _refuse_to_write(url)
 
+    def delete(self, url: str) -> None:
+        _refuse_to_write(url)
+
     def delete_tree(self, prefix: str) -> None:
         _refuse_to_write(prefix)
 

@@ -98,7 +98,12 @@ def _codebook(job: VersionJob, samples: Sequence[str], held_out: np.ndarray) -> 
     """The id of the codebook to use, trained if need be, and why it is that one."""
     with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
         rows, digest = gather_sample(samples, job.plan, Path(scratch))
-        report: dict[str, Any] = {"rows": rows.rows, "seed": job.plan.seed, "stratify": job.stratify}
+        report: dict[str, Any] = {
+            "rows": rows.rows,
+            "sample_sha256": digest.hex(),
+            "seed": job.plan.seed,
+            "stratify": job.stratify,
+        }
         _check_enough(job, rows.rows)
         filling = rows.evenly(_FIT_ROWS)
         kept = _earlier_codebook(job, held_out, filling) if job.earlier else None

@@ -9,7 +9,8 @@ import pytest
 
 from commands.main import SUBCOMMANDS
 from index_builder.plan import plan_index
-from pipelines.flags import add_index_flags, index_config, positive, size
+from pipelines.flag_types import positive, size
+from pipelines.flags import add_index_flags, index_config
 from tests.conftest import REPOSITORY, Catalog, Finished
 
 Cli = Callable[..., Finished]

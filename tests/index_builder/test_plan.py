@@ -83,7 +83,7 @@ def test_a_plan_is_within_every_budget_or_the_refusal_names_one_that_would_do(
 @given(st.integers(2_000, 10**8), st.integers(8, 1_024), st.sampled_from(["cosine", "l2"]))
 @settings(max_examples=100, deadline=None)
 def test_the_budget_that_a_refusal_names_is_enough(vectors: int, dimension: int, metric: str) -> None:
-    from pipelines.flags import size
+    from pipelines.flag_types import size
 
     with pytest.raises(UsageError) as refused:
         planned(vectors, dimension, metric, memory_budget=1)

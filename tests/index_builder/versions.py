@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import canonical_json
+from catalog.channel import read_channel
 from catalog.encoder_info import EncoderInfo
 from catalog.manifest import Manifest, ManifestFile, sha256_of
 from catalog.partition import partitions_of
 from index_builder.items import write_items
 from index_builder.measures import faiss_metric, prepare
-from index_builder.publish import publish
+from index_builder.publishing.promote import move
+from index_builder.publishing.publish import publish
 from index_builder.vector_file import write_vectors
 
 _PARTITIONS = 8
@@ -82,11 +84,12 @@ def publish_version(
     points: list[dict[str, Any]] | None = None,
     name: str = "shop",
     vector_type: str = "float32",
+    version: str = "v1",
 ) -> list[dict[str, Any]]:
     """Publishes vectors [n, d] under ROOT/<name>; returns the items, row by row."""
     rows = rows_in_order(len(vectors))
     prepared = prepare(vectors, metric)
-    folder = root / name / "versions" / "v1"
+    folder = root / name / "versions" / version
     folder.mkdir(parents=True)
     index = build_index(factory, prepared, metric)
     if index_parts == 1:
@@ -110,7 +113,7 @@ def publish_version(
         digest, size = sha256_of(str(path))
         files.append(ManifestFile(path.name, path.name.split(".")[0], size, digest))
     manifest = Manifest(
-        version="v1",
+        version=version,
         name=name,
         created_at="2026-01-01T00:00:00+00:00",
         encoder=EncoderInfo("tiny", "test", vectors.shape[1], (8, 8), metric, metric == "cosine", "f" * 64),
@@ -126,5 +129,6 @@ def publish_version(
         seconds_by_stage={},
         files=tuple(files),
     )
-    publish(str(root / name), manifest, "prod")
+    artifact = str(root / name)
+    move(artifact, read_channel(artifact, "prod"), publish(artifact, manifest)[1], [])
     return rows

@@ -11,18 +11,21 @@ import numpy as np
 import pytest
 
 from catalog import storage
+from catalog.channel import Pointer, read_channel
 from catalog.errors import CatalogIndexerError
 from catalog.import_vectors import ImportConfig, import_vectors
-from catalog.manifest import Manifest, manifest_url, read_channel
+from catalog.manifest import Manifest, manifest_url
 from catalog.snapshot import read_snapshot
 from catalog.storage.retry import Retrier, RetryPolicy
 from catalog.vector_source import VectorInput
 from index_builder import evaluation_files, work
 from index_builder.evaluation_files import TIMED_FILES
 from index_builder.index_plan import IndexPlan
+from index_builder.publishing.promote import promote, settle
+from index_builder.publishing.publish import log_published
+from index_builder.publishing.verify import read_published, verify
 from index_builder.stages.finishing import finish
 from index_builder.timings import Timings
-from index_builder.verify import verify
 from index_builder.version_job import VersionJob, version_id
 from pipelines.index_steps import plan_stages
 from tests.catalog.fault_store import Crash, Fault, FaultStore
@@ -84,6 +87,7 @@ def build(job: VersionJob) -> None:
     snapshot = read_snapshot(STORE, 1)
     if storage.exists(manifest_url(job.root, job.version)):
         finish(job, snapshot, {})
+        promote(job.root, log_published(job.root, job.version), "prod", job.thresholds, {})
         return
     for stage, units in plan_stages(job, snapshot):
         steps = stage(job)
@@ -91,6 +95,8 @@ def build(job: VersionJob) -> None:
         for unit in units:
             list(steps.process(unit))
     finish(job, snapshot, {})
+    pointer = log_published(job.root, job.version)
+    settle(job.root, read_published(job.root, pointer), pointer, "prod")
 
 
 def published(store: FaultStore) -> dict[str, bytes]:
@@ -107,7 +113,7 @@ def unit_of(url: str) -> str:
         ("encode", r"/truth/|/codes/"),
         ("merge", r"/runs/(.+)"),
         ("assemble", r"/(?:index|items|vectors)\.part-(\d+)"),
-        ("finish", r"/(?:evaluation|timings|golden|recall|manifest)\.|/log/|/channels/"),
+        ("finish", r"/(?:evaluation|timings|golden|recall|answers|source|manifest)\.|/log/|/channels/"),
     ):
         if re.search(pattern, url):
             found = re.search(pattern, url)
@@ -166,12 +172,18 @@ def test_a_build_killed_at_any_operation_does_one_unit_again_and_ends_in_the_sam
         assert len(again) <= 1, (number, again)
         assert published(store) == wanted, number
         assert not any("/work/" in url for url in store.objects), number
-        assert verify(ROOT, read_channel(ROOT, "prod")).version == job().version
+        assert verify(ROOT, _served()).version == job().version
+
+
+def _served() -> Pointer:
+    pointer = read_channel(ROOT, "prod").pointer
+    assert pointer is not None
+    return pointer
 
 
 def _nobody_sees_half_a_version(store: FaultStore) -> None:
     store.plan({})
-    pointer = read_channel(ROOT, "prod")
+    pointer = read_channel(ROOT, "prod").pointer
     if pointer is not None:
         verify(ROOT, pointer)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog import storage
+from catalog.channel import channel_names, read_channel
 from catalog.errors import UsageError
-from catalog.manifest import artifact_root, read_channel, read_log, read_manifest
+from catalog.manifest import artifact_root, read_manifest
+from catalog.version_log import read_log
 
 
 def list_versions(artifacts: str, name: str) -> list[dict[str, Any]]:
@@ -21,9 +22,8 @@ def list_versions(artifacts: str, name: str) -> list[dict[str, Any]]:
     if not log:
         raise UsageError(f"{root}: nothing is published there; run catalog-indexer index first")
     channels: dict[str, list[str]] = {}
-    for url in storage.list_files(storage.join(root, "channels")):
-        channel = storage.name_of(url).removesuffix(".json")
-        pointer = read_channel(root, channel)
+    for channel in channel_names(root):
+        pointer = read_channel(root, channel).pointer
         if pointer is not None:
             channels.setdefault(pointer.version, []).append(channel)
     versions = []

@@ -1,0 +1,53 @@
+"""All gates, asked of a stored version before a channel moves to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from catalog.channel import Channel
+from catalog.errors import IntegrityError
+from catalog.manifest import Manifest, read_manifest
+from index_builder.publishing.answers import Answers, read_answers
+from index_builder.publishing.fresh_open import open_fresh
+from index_builder.publishing.judge_change import Judged, judge_change
+from index_builder.publishing.judge_version import judge_opened, judge_version
+from index_builder.publishing.soundness import Soundness
+from index_builder.publishing.verdict import GATES, Thresholds, Verdict, force
+from index_builder.publishing.verify import read_verified
+
+
+def ask_gates(
+    root: str, manifest: Manifest, channel: Channel, thresholds: Thresholds, forced: Mapping[str, str]
+) -> list[Verdict]:
+    """The verdict of each gate, in the order of `GATES`.
+
+    Args:
+        root: URL of ARTIFACTS/<name>.
+        manifest: of a version whose files are stored; it need not be stored itself.
+        channel: that would move to the version.
+        thresholds: what is asked for.
+        forced: reasons to override gates that refuse.
+    """
+    verdicts = judge_opened(open_fresh(root, manifest))
+    if verdicts[0].passed:
+        pointer = channel.pointer
+        current = pointer.version if pointer is not None and pointer.version != manifest.version else None
+        judged = Judged(manifest, _answers(root, manifest))
+        soundness = Soundness.from_json(manifest.soundness) if manifest.soundness else None
+        verdicts += judge_version(manifest, soundness, thresholds)
+        verdicts += judge_change(judged, _current(root, current) if current else None, channel, thresholds)
+    return force(sorted(verdicts, key=lambda each: GATES.index(each.gate)), forced)
+
+
+def _current(root: str, version: str) -> Judged:
+    """The version on the channel. Where its answers are damaged, there is nothing to compare with."""
+    manifest = read_manifest(root, version)
+    try:
+        return Judged(manifest, _answers(root, manifest))
+    except IntegrityError:
+        return Judged(manifest, None)
+
+
+def _answers(root: str, manifest: Manifest) -> Answers | None:
+    entry = manifest.file("answers")
+    return read_answers(read_verified(root, manifest.version, entry), entry.path) if entry else None

@@ -1,0 +1,146 @@
+"""Promotion: a published version, judged by the gates, onto a channel; and back again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from catalog.channel import CANDIDATE, Channel, Pointer, read_channel, write_channel
+from catalog.errors import ConflictError, GateRefusedError
+from catalog.manifest import Manifest
+from index_builder.publishing.gates import ask_gates
+from index_builder.publishing.marks import keep_from_collection
+from index_builder.publishing.verdict import Thresholds, Verdict, overridden
+from index_builder.publishing.verify import read_published
+
+_TRIES = 100
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of a promotion.
+
+    Attributes:
+        version: that was to be promoted.
+        channel: it was to be promoted to.
+        came_from: the version that the channel pointed to before; None for a new channel.
+        moved: whether the channel points to it now and did not before.
+        verdicts: of the gates; none for the channel `candidate`.
+    """
+
+    version: str
+    channel: str
+    came_from: str | None
+    moved: bool
+    verdicts: Sequence[Verdict]
+
+    @property
+    def refused(self) -> list[Verdict]:
+        """The verdicts that stopped it."""
+        return [each for each in self.verdicts if each.refuses]
+
+
+def promote(root: str, pointer: Pointer, channel: str, thresholds: Thresholds, forced: Mapping[str, str]) -> Promotion:
+    """Asks the gates, and points the channel to a version that passes them. A refused version is left on `candidate`.
+
+    Args:
+        root: URL of ARTIFACTS/<name>.
+        pointer: to the version, from the log.
+        channel: to move.
+        thresholds: of the gates.
+        forced: reasons to override gates, from `check_forced`.
+
+    Raises:
+        ConflictError: the channel was moved by somebody else while the gates were asked.
+        IntegrityError: the version's manifest is not the published one; the channel stays where it is.
+    """
+    manifest = read_published(root, pointer)
+    if channel == CANDIDATE:
+        moved = _point_candidate(root, pointer)
+        return Promotion(pointer.version, channel, None, moved, ())
+    there = read_channel(root, channel)
+    return move(root, there, pointer, ask_gates(root, manifest, there, thresholds, forced))
+
+
+def settle(root: str, manifest: Manifest, pointer: Pointer, channel: str) -> Promotion:
+    """Moves a channel to a version by the verdicts in its manifest, which were given when it was built.
+
+    Raises:
+        ConflictError: the channel does not point to the version any more that the verdicts compare with.
+    """
+    if channel == CANDIDATE:
+        return promote(root, pointer, channel, Thresholds(), {})
+    there = read_channel(root, channel)
+    before = there.pointer.version if there.pointer is not None else None
+    if before not in (manifest.parent, manifest.version):
+        _point_candidate(root, pointer)
+        raise ConflictError(
+            f"channel {channel} was moved to version {before} by another publisher while version {manifest.version} "
+            "was built, which is on channel candidate: look at both, and promote it if it is the better"
+        )
+    return move(root, there, pointer, [Verdict.from_json(each) for each in manifest.gates])
+
+
+def move(root: str, there: Channel, pointer: Pointer, verdicts: Sequence[Verdict]) -> Promotion:
+    """Points `there` to a version if no verdict stops it, and `candidate` in any case.
+
+    Raises:
+        ConflictError: the channel is not the one that was read any more.
+    """
+    _point_candidate(root, pointer)
+    came_from = there.pointer.version if there.pointer is not None else None
+    moved = there.pointer != pointer and not any(each.refuses for each in verdicts)
+    if moved:
+        keep_from_collection(root, pointer.version)
+        write_channel(root, there.promoted(pointer, overridden(verdicts)))
+    return Promotion(pointer.version, there.name, came_from, moved, verdicts)
+
+
+def _point_candidate(root: str, pointer: Pointer) -> bool:
+    """Points `candidate` to a version, if it is newer in the log than the one there, or was asked for by name."""
+    for _ in range(_TRIES):
+        there = read_channel(root, CANDIDATE)
+        if there.pointer == pointer:
+            return False
+        keep_from_collection(root, pointer.version)
+        try:
+            write_channel(root, there.promoted(pointer, {}))
+            return True
+        except ConflictError:
+            continue
+    raise ConflictError(f"channel {CANDIDATE} was moved by others {_TRIES} times; run again")
+
+
+def rollback(root: str, channel: str, version: str | None = None, reason: str = "") -> Channel:
+    """Points a channel back to an earlier version of it, the latest if None: one write, whatever the index's size.
+
+    Returns:
+        The channel as it is now.
+
+    Raises:
+        UsageError: the channel has no such earlier version.
+        IntegrityError: that version was collected, or its manifest is not the published one.
+        ConflictError: somebody else moved the channel meanwhile.
+    """
+    back = read_channel(root, channel).rolled_back(version, reason)
+    assert back.pointer is not None
+    read_published(root, back.pointer)
+    write_channel(root, back)
+    return back
+
+
+def refusal(promotion: Promotion, artifacts: str, name: str) -> GateRefusedError:
+    """The error that tells which gates refused, the values, the thresholds, and how to override."""
+    sentences = [f"gate {each.gate}: {each.says}" for each in promotion.refused]
+    forced = " ".join(f"--force {each.gate}" for each in promotion.refused if each.gate != "read_back")
+    override = (
+        f"; to promote it all the same: catalog-indexer promote --artifacts {shlex.quote(artifacts)} --name {name} "
+        f'--version {promotion.version} --channel {promotion.channel} {forced} --reason "…"'
+    )
+    damaged = any(each.gate == "read_back" for each in promotion.refused)
+    stays = f"{promotion.channel} stays on version {promotion.came_from}" if promotion.came_from else "no channel moved"
+    return GateRefusedError(
+        f"version {promotion.version} was refused and is left on channel candidate; {stays}; {'; '.join(sentences)}"
+        f"{'' if damaged else override}"
+    )
