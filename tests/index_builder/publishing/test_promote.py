@@ -89,6 +89,20 @@ def test_a_refused_version_is_left_on_candidate_and_the_error_tells_what_to_do(
     )
 
 
+def test_a_damaged_version_is_not_even_a_candidate(tmp_path: Path, said: list[Verdict]) -> None:
+    root = str(tmp_path)
+    published_version(root, "v1")
+    said[:] = [
+        Verdict("read_back", False, 0, 4, "index.faiss is damaged"),
+        Verdict("fresh_process", False, None, None, ""),
+    ]
+    promotion = promote(root, published_version(root, "v2", None), "prod", Thresholds(), {})
+    assert (served(root), served(root, "candidate")) == ("v1", "v1")
+    assert str(refusal(promotion, "a", "shop")) == (
+        "version v2 was refused; gate read_back: index.faiss is damaged; no channel moved"
+    )
+
+
 def test_what_was_forced_is_recorded_with_the_move(tmp_path: Path, said: list[Verdict]) -> None:
     root = str(tmp_path)
     published_version(root, "v1")
