@@ -158,6 +158,7 @@ def test_a_build_that_died_goes_on_from_its_codebook_and_codes(
     with pytest.raises(Exception, match="No space left on device"):
         index(IndexConfig(store, str(tmp_path / "two"), "shop"))
     assert not (tmp_path / "two" / "shop" / "channels").exists()
+    assert list((tmp_path / "two" / "shop" / "work").rglob("*.run"))  # To go on from.
     monkeypatch.undo()
     monkeypatch.setattr(training, "train_codebook", die)
     monkeypatch.setattr(encoding, "encode_block", die)
