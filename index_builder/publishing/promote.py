@@ -12,7 +12,7 @@ from catalog.manifest import Manifest
 from index_builder.publishing.gates import ask_gates
 from index_builder.publishing.marks import keep_from_collection
 from index_builder.publishing.verdict import Thresholds, Verdict, overridden
-from index_builder.publishing.verify import read_published
+from index_builder.publishing.verify import find_version, read_published
 
 _TRIES = 100
 
@@ -124,7 +124,10 @@ def rollback(root: str, channel: str, version: str | None = None, reason: str = 
         IntegrityError: that version was collected, or its manifest is not the published one.
         ConflictError: somebody else moved the channel meanwhile.
     """
-    back = read_channel(root, channel).rolled_back(version, reason)
+    there = read_channel(root, channel)
+    if there.pointer is None:
+        find_version(root, channel)  # Which says what channels there are.
+    back = there.rolled_back(version, reason)
     assert back.pointer is not None
     read_published(root, back.pointer)
     write_channel(root, back)

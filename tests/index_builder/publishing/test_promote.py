@@ -200,6 +200,8 @@ def test_rollback_is_one_write_whatever_the_size_of_the_index(tmp_path: Path, mo
     with pytest.raises(UsageError, match="channel prod has no earlier version"):
         rollback(root, "prod")
     assert served(root, "candidate") == "v2"
+    with pytest.raises(UsageError, match=r"has no channel 'canary'; its channels are: candidate, prod"):
+        rollback(root, "canary")
 
 
 def test_a_rollback_to_a_version_that_is_gone_is_refused_and_names_it(tmp_path: Path) -> None:
