@@ -37,17 +37,17 @@ def new(tmp_path: Path) -> Judged:
     return Judged(manifest, answers([0.9] * 200))
 
 
-def verdicts(new: Judged, current: Judged | None, channel: Channel = PROD, **asked: object) -> dict[str, Verdict]:
+def verdicts(new: Judged, current: Judged | str, channel: Channel = PROD, **asked: object) -> dict[str, Verdict]:
     return {each.gate: each for each in judge_change(new, current, channel, replace(Thresholds(), **asked))}
 
 
-def refused(new: Judged, current: Judged | None, channel: Channel = PROD, **asked: object) -> list[str]:
+def refused(new: Judged, current: Judged | str, channel: Channel = PROD, **asked: object) -> list[str]:
     return [gate for gate, each in verdicts(new, current, channel, **asked).items() if not each.passed]
 
 
 def test_a_version_like_the_one_before_passes_and_a_new_channel_compares_nothing(new: Judged, current: Judged) -> None:
     assert refused(new, current) == []
-    alone = verdicts(new, None, Channel("prod"))
+    alone = verdicts(new, "channel prod is new", Channel("prod"))
     assert all(each.passed for each in alone.values())
     assert "channel prod is new" in alone["overlap"].says
     assert set(alone) == set(verdicts(new, current))
@@ -131,4 +131,4 @@ def test_a_version_that_was_taken_back_is_refused_until_it_is_forced(new: Judged
     back = channel.rolled_back(None, "wrong prices")
     assert refused(new, current, back) == ["rolled_back"]
     assert "wrong prices" in verdicts(new, current, back)["rolled_back"].says
-    assert refused(new, None, Channel("canary")) == []
+    assert refused(new, "channel canary is new", Channel("canary")) == []
