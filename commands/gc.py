@@ -86,5 +86,5 @@ def _says(fate: Fate, delete: bool) -> str:
     if fate.step == "mark":
         return f"{'is marked now' if delete else 'would be marked'}, until {fate.until}"
     if fate.step == "wait":
-        return f"marked until {fate.until}"
+        return f"marked until {fate.until}{'; '.join(['', *fate.why])}"
     return "deleted" if fate.step == "deleted" else "would be deleted"

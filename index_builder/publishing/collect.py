@@ -42,7 +42,7 @@ class Fate:
             deleted; `deleted`.
         files: how many.
         bytes: of those, None for what stays and is no version.
-        why: why it stays.
+        why: why it stays, or waits though the grace is over.
         until: when the grace is over, UTC, ISO 8601; None for what stays.
     """
 
@@ -194,7 +194,10 @@ def _fates(
         step, until = _step(thing, mark, path in deleted, now)
         shown = path.rsplit("/", 1)[0] if thing.kind == CODES else path
         key = (shown, step, until)
-        fate = Fate(shown, thing.kind, step, len(thing.files), sizes.get(path), thing.stays, until)
+        why = thing.stays
+        if step == WAIT and mark is not None and _is_due(mark, thing, now):
+            why = ("a build may be under way that uses it",)
+        fate = Fate(shown, thing.kind, step, len(thing.files), sizes.get(path), why, until)
         if thing.kind == CODES and key in found:
             before = found[key]
             size = None if fate.bytes is None else fate.bytes + (before.bytes or 0)

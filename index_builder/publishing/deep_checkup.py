@@ -11,7 +11,7 @@ from catalog import canonical_json, storage
 from catalog.errors import CatalogIndexerError, IntegrityError
 from catalog.manifest import Manifest, sha256_of, version_folder
 from catalog.snapshot import FileEntry, Snapshot, snapshot_url
-from index_builder.code_files import codebook_url, read_codebook
+from index_builder.codebook_files import codebook_url, read_codebook
 from index_builder.items import Items
 from index_builder.publishing.answers import NEIGHBOURS, read_answers
 from index_builder.publishing.checkup import Finding

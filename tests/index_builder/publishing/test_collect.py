@@ -107,6 +107,7 @@ def test_a_build_that_goes_on_waits_anew_and_the_codes_wait_for_it(store: Piecew
     fates = gc(7)
     assert (fates["work/v9"].step, fates["work/v9"].until) == ("mark", later(14).isoformat())
     assert (fates["codebooks/old"].step, fates["codes/old wait"].step) == ("wait", "wait")
+    assert fates["codebooks/old"].why == ("a build may be under way that uses it",)
     fates = gc(14)
     assert (fates["work/v9"].step, fates["codebooks/old"].step, fates["codes/old deleted"].files) == (
         "deleted",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from catalog.errors import IntegrityError, UsageError
 from catalog.manifest import manifest_url, read_manifest
 from index_builder.publishing.marks import DELETING, Mark, change_marks, read_marks
 from index_builder.publishing.pins import Pins, all_pins, pin, pins_of, pins_url, read_pins, unpin
+from tests.catalog.test_manifest import EXAMPLES, valid
 from tests.index_builder.publishing.made_versions import published_version
 
 SINCE = "2026-01-01T00:00:00+00:00"
@@ -84,3 +86,17 @@ def test_pins_of_many_at_once_are_all_kept(tmp_path: Path) -> None:
     stored = read_pins(root, "v1")[0]
     assert stored is not None
     assert sorted(stored.reasons) == [f"reason {number}" for number in range(8)]
+
+
+def test_stored_and_written_pins_are_as_the_schema_says(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    example = (EXAMPLES / "pins.v1.json").read_bytes()
+    storage.write(pins_url(root, "000002-bcc587fca1"), example)
+    stored = read_pins(root, "000002-bcc587fca1")[0]
+    assert stored is not None
+    assert (stored.reasons, stored.lifted and stored.lifted.reason) == (["the summer catalog"], "the audit is over")
+    valid(json.loads(example), "pins.v1")
+    published_version(root, "v1")
+    for pins in (pin, unpin, pin):
+        pins(root, read_manifest(root, "v1"), "the audit")
+        valid(json.loads(storage.read_bytes(pins_url(root, "v1"))), "pins.v1")
