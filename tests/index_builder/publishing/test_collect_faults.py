@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from catalog import storage
-from catalog.channel import Channel, read_channel
+from catalog.channel import Channel, read_channel, write_channel
 from catalog.errors import CatalogIndexerError
 from catalog.manifest import read_manifest
 from catalog.storage.retry import Retrier, RetryPolicy
@@ -203,3 +203,54 @@ def test_a_build_that_goes_on_between_two_operations_is_left_alone_or_told(store
         assert pointer is not None
         assert pointer.version == ("v5" if told else "v9"), number
     assert outcomes == ({False, True} if day else {False})
+
+
+def test_a_promotion_that_stood_still_since_it_took_the_mark_away_is_seen_by_the_last_look(
+    store: PiecewiseStore,
+) -> None:
+    gc(0)
+    before = dict(store.objects)
+    store.plan({})
+    gc(1)
+    count, saved = store.operations, 0
+    for number in range(count):
+        store.objects = dict(before)
+        late: list[bool] = []
+
+        def end(late: list[bool] = late) -> None:
+            late.append(b'"deleting"' in store.objects[f"{ROOT}/collection.json"][0])
+            pointer = logged(ROOT, "v0")
+            assert pointer is not None
+            write_channel(ROOT, read_channel(ROOT, "prod").promoted(pointer, {}))
+
+        store.plan({}, {number: end})
+        gc(1)
+        store.plan({})
+        whole = "v0" in look(ROOT).whole
+        assert whole or late[0], number
+        saved += whole and late[0]
+        if whole:
+            check_whole({"v0"})
+            assert "versions/v0" not in read_marks(ROOT)[0] or not late[0]
+    assert saved >= 2  # Between the mark and the reading of the channels.
+
+
+def test_a_worker_that_stores_something_while_the_collector_looks_keeps_its_build(store: PiecewiseStore) -> None:
+    gc(0)
+    before = dict(store.objects)
+    files = {name for name in store.names() if "/v9/" in name}
+    store.plan({})
+    gc(7)
+    count = store.operations
+    for number in range(count):
+        store.objects = dict(before)
+        late: list[bool] = []
+
+        def work(late: list[bool] = late) -> None:
+            late.append(b'"deleting"' in store.objects[f"{ROOT}/collection.json"][0])
+            storage.write(f"{ROOT}/work/v9/truth/000004-000008.arrow", b"work")
+
+        store.plan({}, {number: work})
+        gc(7)
+        store.plan({})
+        assert late[0] or files <= store.names(), number
