@@ -48,7 +48,7 @@ tools:
 
 # Resolves requirements.lock anew from the ranges in setup.py.
 lock: $(INSTALLED)
-	$(BIN)/uv pip compile --quiet setup.py --extra pipeline --extra cpu --extra dev --universal \
+	$(BIN)/uv pip compile --quiet setup.py --extra pipeline --extra cpu --extra metrics --extra dev --universal \
 	    --python-version 3.11 --generate-hashes --no-header --upgrade -o requirements.lock
 
 clean:
