@@ -74,7 +74,8 @@ class CachedVersion:
         Raises:
             NoSpaceError: `size` bytes do not fit all the same.
         """
-        for kept in range(KEPT, 0, -1):
+        # One more than usual: nobody knows yet whether the new version is any good.
+        for kept in range(KEPT + 1, 0, -1):
             prune(self.folder.parent, kept)
             free = shutil.disk_usage(self.folder).free
             if size + _SPARE_BYTES <= free:
