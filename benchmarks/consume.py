@@ -10,6 +10,7 @@ in the same minute when nothing moves.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import tempfile
@@ -24,12 +25,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import print_report
+from catalog import storage
 from catalog.channel import read_channel
-from catalog.manifest import Manifest, ManifestFile, read_manifest
+from catalog.manifest import manifest_url, read_manifest, version_folder
 from index_builder.catalog_index import CatalogIndex
 from index_builder.publishing.promote import move, rollback
 from index_builder.publishing.publish import publish
 from index_builder.publishing.verify import find_version
+from tests.catalog.object_stores import gcs_server
 from tests.index_builder.vectors import clustered
 from tests.index_builder.versions import publish_version
 
@@ -39,7 +42,8 @@ STEPS: tuple[str | None, ...] = (
     *(None, "flip index", "back", None, None, "delete items", None, "back", None, "flip manifest"),
     *("back", None, None, "cut vectors", None, "back", None, None, "flip items", None, None, None, "back", None, None),
 )
-Prepare = tuple[str, str, str | None]
+# Seconds before and after another version takes over.
+AROUND = 0.1
 
 
 @dataclass
@@ -56,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=64)
+    parser.add_argument("--store", choices=("file", "gs"), default="file", help="gs: a server on loopback, and a cache")
     parser.add_argument("--quiet", type=float, default=1.0, help="seconds between two moves of the channel")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds that a thread waits between two queries")
     parser.add_argument("--json", action="store_true")
@@ -65,26 +70,37 @@ def main() -> None:
         for seed in range(CONTENTS):
             vectors, point = clustered(args.vectors, args.dimension, seed=seed), {"nprobe": 8, "rerank": 4}
             publish_version(root, vectors, "cosine", "IVF256,SQ8", point, version=f"content-{seed}")
-        print_report("consume", args.json, vectors=args.vectors, dimension=args.dimension, **measure(root, args))
+        with contextlib.ExitStack() as stack:
+            artifacts = str(root)
+            if args.store == "gs":
+                artifacts = stack.enter_context(gcs_server(root))
+                storage._store.cache_clear()
+                for path in sorted((root / "shop").rglob("*.*")):
+                    if path.is_file():
+                        storage.put_file(path, storage.join(artifacts, *path.relative_to(root).parts))
+            os.environ["CATALOG_INDEXER_CACHE"] = str(root / "cache")
+            found = measure(artifacts, args)
+    print_report("consume", args.json, store=args.store, vectors=args.vectors, dimension=args.dimension, **found)
 
 
-def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Plays all steps under load."""
+def measure(root: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Plays all steps under load. `root` is the store of artifacts."""
     queries = clustered(QUERIES, args.dimension, seed=99)
     right = {}
     for seed in range(CONTENTS):
-        index = CatalogIndex.open(str(root), "shop", version=f"content-{seed}")
+        index = CatalogIndex.open(root, "shop", version=f"content-{seed}")
         right[f"content-{seed}"] = [[match.row for match in index.search(query)] for query in queries]
     size = sum(entry.bytes for entry in index.manifest.files)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    publisher = context.Process(target=_publish, args=(str(root / "shop"), theirs), daemon=True)
+    publisher = context.Process(target=_publish, args=(storage.join(root, "shop"), theirs), daemon=True)
     publisher.start()
     content_of = {name: name for name in right}
     damaged: set[str] = set()
     windows: list[tuple[float, float]] = []
+    takeovers: list[float] = []
     loads: list[float] = []
-    with CatalogIndex.open(str(root), "shop").watch(every=0.02) as live:
+    with CatalogIndex.open(root, "shop").watch(every=0.02) as live:
         over = threading.Event()
         asked = [Asked() for _ in range(THREADS)]
 
@@ -128,7 +144,7 @@ def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
                 _wait(lambda expected=name: live.version == expected)  # type: ignore[misc]
             elif step == "back":
                 # To what was served before; or from a damaged version to what is served still; or to a damaged one.
-                back = read_channel(str(root / "shop"), "prod").pointer
+                back = read_channel(storage.join(root, "shop"), "prod").pointer
                 assert back is not None
                 if back.version in damaged:
                     _wait(lambda count=refused: live.failures > count)  # type: ignore[misc]
@@ -136,6 +152,8 @@ def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
                     _wait(lambda expected=back.version: live.version == expected)  # type: ignore[misc]
             else:
                 _wait(lambda count=refused: live.failures > count)  # type: ignore[misc]
+            if live.version != before:
+                takeovers.append(time.perf_counter())
             if live.version != before or live.failures > refused:
                 _wait(lambda: not live._retired)
                 windows.append((started, time.perf_counter()))
@@ -153,6 +171,9 @@ def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
     during = np.zeros(len(times), bool)
     for start, end in windows:
         during |= (times[:, 0] < end) & (times[:, 1] > start)
+    around = np.zeros(len(times), bool)
+    for moment in takeovers:
+        around |= (times[:, 0] < moment + AROUND) & (times[:, 1] > moment - AROUND)
     steady, swapping = np.percentile(took[~during], [50, 99]), np.percentile(took[during], [50, 99])
     return {
         "bytes_of_a_version": size,
@@ -173,6 +194,7 @@ def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
         "p50_ms_during_swaps": round(float(swapping[0]), 2),
         "p99_ms_steady": round(float(steady[1]), 2),
         "p99_ms_during_swaps": round(float(swapping[1]), 2),
+        "p99_ms_around_takeovers": round(float(np.percentile(took[around], 99)), 2),
         "p99_ratio": round(float(swapping[1] / steady[1]), 3),
     }
 
@@ -193,35 +215,30 @@ def _publish(root: str, commands: Connection) -> None:
         elif isinstance(command, str):
             move(root, read_channel(root, "prod"), find_version(root, version=command), [])
         else:
-            _store(Path(root), *command)
+            _store(root, *command)
         commands.send(True)
 
 
-def _store(root: Path, name: str, content: str, harm: str | None) -> None:
-    manifest = read_manifest(str(root), content)
-    folder = root / "versions" / name
-    folder.mkdir()
+def _store(root: str, name: str, content: str, harm: str | None) -> None:
+    manifest = read_manifest(root, content)
+    folder = version_folder(root, name)
+    what, role = harm.split() if harm is not None else ("", "")
+    publish(root, replace(manifest, version=name))
+    if role == "manifest":
+        url = manifest_url(root, name)
+        storage.write(url, _damaged(storage.read_bytes(url), what))
     for entry in manifest.files:
-        os.link(root / "versions" / content / entry.path, folder / entry.path)
-    publish(str(root), replace(manifest, version=name))
-    if harm is not None:
-        what, kind = harm.split()
-        _damage(folder / ("manifest.json" if kind == "manifest" else _entry(manifest, kind).path), what)
+        source, target = storage.join(version_folder(root, content), entry.path), storage.join(folder, entry.path)
+        if entry.role != role and storage.scheme_of(root) == "file":
+            os.link(source, target)
+        elif entry.role != role or what != "delete":
+            data = storage.read_bytes(source)
+            storage.write(target, _damaged(data, what) if entry.role == role else data)
 
 
-def _entry(manifest: Manifest, role: str) -> ManifestFile:
-    entry = manifest.file(role)
-    assert entry is not None
-    return entry
-
-
-def _damage(path: Path, what: str) -> None:
-    data = bytearray(path.read_bytes())
-    path.unlink()  # The other versions' link to the same bytes stays as it is.
-    if what == "flip":
-        data[len(data) // 2] ^= 1
-    if what != "delete":
-        path.write_bytes(data[:-1] if what == "cut" else data)
+def _damaged(data: bytes, what: str) -> bytes:
+    place = len(data) // 2
+    return data[:-1] if what == "cut" else data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
 if __name__ == "__main__":
