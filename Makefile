@@ -39,6 +39,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.index --json
 	$(BIN)/python -m benchmarks.read_vectors --json
 	$(BIN)/python -m benchmarks.plan --json
+	$(BIN)/python -m benchmarks.consume --json
 
 tools:
 	@if [ -x $(TOOLS)/fake-gcs-server ] && [ -x $(TOOLS)/versitygw ]; then :; \

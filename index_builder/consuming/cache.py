@@ -7,6 +7,7 @@ CACHE/<artifact>/<version>-<hash>.download            exclusive lock: somebody d
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -15,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from catalog import storage
-from catalog.errors import CatalogIndexerError
+from catalog.errors import CatalogIndexerError, UsageError
 from catalog.manifest import Manifest
 from index_builder.consuming.locks import FileLock, alone
 
@@ -38,8 +39,8 @@ class Cache:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        chosen = folder or os.environ.get(VARIABLE) or Path.home() / ".cache" / "catalog-indexer"
-        self.folder = Path(chosen).absolute()
+        chosen = folder or os.environ.get(VARIABLE) or "~/.cache/catalog-indexer"
+        self.folder = Path(os.path.expanduser(chosen)).absolute()
 
     def hold(self, root: str, manifest: Manifest) -> CachedVersion:
         """A place for a version, which stays there until it is released.
@@ -47,10 +48,20 @@ class Cache:
         Args:
             root: URL of ARTIFACTS/<name>.
             manifest: of the version.
+
+        Raises:
+            UsageError: the folder cannot be written.
         """
         key = hashlib.sha256(manifest.to_bytes()).hexdigest()[:12]
         artifact = f"{storage.name_of(root)}-{hashlib.sha256(root.encode()).hexdigest()[:12]}"
-        return CachedVersion(self.folder / artifact / f"{manifest.version}-{key}")
+        try:
+            return CachedVersion(self.folder / artifact / f"{manifest.version}-{key}")
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UsageError(
+                f"the cache {self.folder} cannot be used: {error.strerror}; name another one by cache= or ${VARIABLE}"
+            ) from None
 
 
 class CachedVersion:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from catalog import storage
+from catalog.channel import Channel, Pointer
 from catalog.errors import CatalogIndexerError, IntegrityError
 from index_builder import catalog_index
 from index_builder.catalog_index import CatalogIndex
@@ -83,6 +84,18 @@ def test_of_600_flipped_bits_each_is_noticed_before_the_index_is_opened(
     assert noticed >= 600
     with pytest.raises(_ServedError):  # Whole again, it gets there.
         CatalogIndex.open(str(published), "shop")
+
+
+def test_every_bit_of_a_channel_counts_also_where_the_same_can_be_spelled_in_another_way() -> None:
+    moved = Channel("prod").promoted(Pointer("v1", "a" * 64, 1), {"recall_floor": "said\x1fby A"})
+    data = moved.promoted(Pointer("v2", "b" * 64, 2), {}).rolled_back(None, "").to_bytes()
+    Channel.from_bytes("prod", data, None, "channel")
+    assert b"u001f" in data
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CatalogIndexerError):
+            Channel.from_bytes("prod", bytes(changed), None, "channel")
 
 
 def test_flipped_bits_in_an_object_store_and_in_the_cache_are_noticed(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from catalog import storage
-from catalog.errors import CatalogIndexerError, IntegrityError
+from catalog.errors import CatalogIndexerError, IntegrityError, UsageError
 from index_builder.catalog_index import CatalogIndex
 from index_builder.consuming import download as download_module
 from index_builder.consuming.cache import VARIABLE, Cache, NoSpaceError, prune
@@ -79,6 +79,12 @@ def test_the_cache_is_where_one_says_it_is(bucket: str, tmp_path: Path, monkeypa
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert Cache().folder == tmp_path / "home" / ".cache" / "catalog-indexer"
+
+
+def test_a_folder_that_cannot_be_the_cache_is_named(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"the cache .*/file/cache cannot be used: Not a directory; name another"):
+        CatalogIndex.open(bucket, "shop", cache=tmp_path / "file" / "cache")
 
 
 def test_a_local_version_is_not_copied(tmp_path: Path) -> None:
