@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from catalog import storage
 from catalog.errors import IntegrityError
 from catalog.manifest import ManifestFile
+from catalog.storage.base import TransientError
 from index_builder.consuming import download as module
 from index_builder.consuming.download import Wanted, bytes_to_come, download
 from tests.catalog.fault_store import Crash, Fault, FaultStore
@@ -142,6 +143,22 @@ def test_a_server_that_errs_now_and_then_is_asked_again(
     monkeypatch.setattr(storage.retrier, "_sleep", lambda seconds: None)
     store.plan(dict.fromkeys(range(0, 60, 3), fault))
     download(wanted(tmp_path), "v1")
+    assert visible(tmp_path) == DATA
+
+
+def test_a_server_that_fails_for_good_leaves_what_is_done_to_the_next_download(
+    store: FaultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.retrier, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(module, "IN_FLIGHT", 2)
+    store.plan(dict.fromkeys(range(9, 400), Fault.REFUSED))
+    with pytest.raises(TransientError, match="slow down"):
+        download(wanted(tmp_path), "v1")
+    assert visible(tmp_path) == {}
+    assert len(DATA["a"]) > wanted(tmp_path)[0].there >= 5 * CHUNK
+    store.plan({})
+    download(wanted(tmp_path), "v1")
+    assert store.operations < 21 - 5
     assert visible(tmp_path) == DATA
 
 
