@@ -34,6 +34,8 @@ setup(
             "setuptools>=75,<81",  # tensorflow-hub imports pkg_resources, which setuptools 81 took out
             "tf-keras>=2.20,<2.22",
             "openvino>=2026.0,<2027",
+            "pyyaml>=6.0.1,<7",  # the configuration of `nightly`
+            "jsonschema>=4.21,<5",  # which is checked against its schema
             "pillow>=12,<14",
             "matplotlib>=3.9,<4",  # the recall curve of a version
             "threadpoolctl>=3.5,<4",
