@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from index_builder.publish import flip, publish
+from index_builder.verify import find_version, verify
 
 from catalog import storage
 from catalog.encoder_info import EncoderInfo
@@ -20,8 +22,6 @@ from catalog.manifest import (
     read_log,
     sha256_of,
 )
-from index_builder.publish import flip, publish
-from index_builder.verify import find_version, verify
 
 ENCODER = EncoderInfo("tiny", "savedmodel:/m", 4, (8, 8), "cosine", True, "f" * 64)
 
