@@ -60,11 +60,10 @@ class Hold:
 
         def build(value: dict[str, Any]) -> Hold:
             check_schema(value, where)
-            process = ProcessIdentity(
-                *(str(value[name]) for name in ("host", "boot", "namespace")), int(value["pid"]), str(value["started"])
-            )
-            times = (datetime.datetime.fromisoformat(value[name]).timestamp() for name in ("since", "until"))
-            return cls(str(value["run"]), process, *times, released=bool(value["released"]))
+            host, boot, namespace, started = (str(value[name]) for name in ("host", "boot", "namespace", "started"))
+            process = ProcessIdentity(host, boot, namespace, int(value["pid"]), started)
+            since, until = (datetime.datetime.fromisoformat(value[name]).timestamp() for name in ("since", "until"))
+            return cls(str(value["run"]), process, since, until, bool(value["released"]))
 
         return canonical_json.parse(data, where, build)
 

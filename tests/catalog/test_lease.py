@@ -301,7 +301,7 @@ def test_a_lock_is_renewed_while_the_body_runs_and_given_back_after_it(tmp_path:
 def test_a_body_whose_lease_was_taken_is_told_and_leaves_it_alone(tmp_path: Path) -> None:
     path, said = f"{tmp_path}/locks/nightly.json", list[str]()
     with holding(Lease(path, "one", 0.3), said.append) as held:
-        data, token = storage.read_with_token(path)
+        _, token = storage.read_with_token(path)
         try:
             storage.compare_and_swap(path, Hold("two", ELSEWHERE, 0, 4e9).to_bytes(), token)
         except ConflictError:  # It was renewed in between.
