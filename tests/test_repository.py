@@ -62,6 +62,17 @@ def test_no_file_is_too_long_to_be_one_idea() -> None:
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 320, path
 
 
+def test_every_schema_is_part_of_the_package() -> None:
+    assert 'package_data={"catalog": ["schemas/*.json"]' in read("setup.py")
+    assert sorted(path.stem for path in (REPOSITORY / "catalog" / "schemas").glob("*.json")) == [
+        "channel.v1",
+        "channel.v2",
+        "log.v1",
+        "manifest.v1",
+        "manifest.v2",
+    ]
+
+
 def test_every_room_is_installed() -> None:
     rooms = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")} - {"tests", "benchmarks"}
     listed = re.search(r"ROOMS = \[(.*?)\]", read("setup.py"))

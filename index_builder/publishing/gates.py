@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from catalog.channel import Channel
 from catalog.errors import IntegrityError
-from catalog.manifest import Manifest, read_manifest
+from catalog.manifest import Manifest
 from index_builder.publishing.answers import Answers, read_answers
 from index_builder.publishing.fresh_open import open_fresh
 from index_builder.publishing.judge_change import Judged, judge_change
 from index_builder.publishing.judge_version import judge_opened, judge_version
 from index_builder.publishing.soundness import Soundness
 from index_builder.publishing.verdict import GATES, Thresholds, Verdict, force
-from index_builder.publishing.verify import read_verified
+from index_builder.publishing.verify import read_published, read_verified
 
 
 def ask_gates(
@@ -30,18 +30,24 @@ def ask_gates(
     """
     verdicts = judge_opened(open_fresh(root, manifest))
     if verdicts[0].passed:
-        pointer = channel.pointer
-        current = pointer.version if pointer is not None and pointer.version != manifest.version else None
         judged = Judged(manifest, _answers(root, manifest))
         soundness = Soundness.from_json(manifest.soundness) if manifest.soundness else None
         verdicts += judge_version(manifest, soundness, thresholds)
-        verdicts += judge_change(judged, _current(root, current) if current else None, channel, thresholds)
+        verdicts += judge_change(judged, _current(root, channel, manifest.version), channel, thresholds)
     return force(sorted(verdicts, key=lambda each: GATES.index(each.gate)), forced)
 
 
-def _current(root: str, version: str) -> Judged:
-    """The version on the channel. Where its answers are damaged, there is nothing to compare with."""
-    manifest = read_manifest(root, version)
+def _current(root: str, channel: Channel, version: str) -> Judged | str:
+    """The version on the channel, or why it is not to be compared with."""
+    if channel.pointer is None:
+        return f"channel {channel.name} is new"
+    if channel.pointer.version == version:
+        return f"channel {channel.name} is on this version already"
+    try:
+        manifest = read_published(root, channel.pointer)
+    except IntegrityError as error:
+        # A damaged version is no reason to keep a good one out.
+        return f"the version on channel {channel.name} cannot be read: {error}"
     try:
         return Judged(manifest, _answers(root, manifest))
     except IntegrityError:

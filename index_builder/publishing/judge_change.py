@@ -26,23 +26,21 @@ class Judged:
     answers: Answers | None
 
 
-def judge_change(new: Judged, current: Judged | None, channel: Channel, thresholds: Thresholds) -> list[Verdict]:
+def judge_change(new: Judged, current: Judged | str, channel: Channel, thresholds: Thresholds) -> list[Verdict]:
     """What would change for those who follow the channel.
 
     Args:
         new: the version to promote.
-        current: what the channel points to; None where there is nothing, or it is the same version.
+        current: what the channel points to, or why there is nothing to compare with.
         channel: with its history.
         thresholds: what is asked for.
     """
     taken_back = _rolled_back(new.manifest.version, channel)
-    if current is None:
-        there = channel.pointer is not None
-        why = f"channel {channel.name} is on this version already" if there else f"channel {channel.name} is new"
+    if isinstance(current, str):
         return [
-            nothing_to_compare("snapshot_order", why),
+            nothing_to_compare("snapshot_order", current),
             taken_back,
-            *(nothing_to_compare(gate, why) for gate in _COMPARING),
+            *(nothing_to_compare(gate, current) for gate in _COMPARING),
         ]
     return [
         _snapshot_order(new.manifest, current.manifest),

@@ -98,7 +98,7 @@ def move(root: str, there: Channel, pointer: Pointer, verdicts: Sequence[Verdict
 
 
 def _point_candidate(root: str, pointer: Pointer) -> bool:
-    """Points `candidate` to a version, if it is newer in the log than the one there, or was asked for by name."""
+    """Points `candidate` to a version, whoever else does the same."""
     for _ in range(_TRIES):
         there = read_channel(root, CANDIDATE)
         if there.pointer == pointer:

@@ -84,11 +84,12 @@ def publish_version(
     points: list[dict[str, Any]] | None = None,
     name: str = "shop",
     vector_type: str = "float32",
+    version: str = "v1",
 ) -> list[dict[str, Any]]:
     """Publishes vectors [n, d] under ROOT/<name>; returns the items, row by row."""
     rows = rows_in_order(len(vectors))
     prepared = prepare(vectors, metric)
-    folder = root / name / "versions" / "v1"
+    folder = root / name / "versions" / version
     folder.mkdir(parents=True)
     index = build_index(factory, prepared, metric)
     if index_parts == 1:
@@ -112,7 +113,7 @@ def publish_version(
         digest, size = sha256_of(str(path))
         files.append(ManifestFile(path.name, path.name.split(".")[0], size, digest))
     manifest = Manifest(
-        version="v1",
+        version=version,
         name=name,
         created_at="2026-01-01T00:00:00+00:00",
         encoder=EncoderInfo("tiny", "test", vectors.shape[1], (8, 8), metric, metric == "cosine", "f" * 64),
