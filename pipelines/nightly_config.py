@@ -87,7 +87,7 @@ def read_nightly(place: str, beam_arguments: Sequence[str] = ()) -> NightlyConfi
 
 
 def check_nightly(value: Any, where: str) -> None:
-    """Raises UsageError for the first thing, in the order of the file, that the schema does not allow."""
+    """Raises UsageError for something that the schema does not allow."""
     validator = require("jsonschema").Draft202012Validator(schema())
     errors = list(validator.iter_errors(value))
     if errors:
@@ -112,7 +112,7 @@ def _sentence(error: Any, where: str) -> str:
     if error.validator == "required":
         name = next(key for key in error.validator_value if key not in error.instance)
         return f"{where}: {_below(path, name)} is missing; expected {_expected(error.schema['properties'][name])}"
-    if error.validator == "pattern" and error.parent is not None and error.parent.validator == "propertyNames":
+    if "propertyNames" in error.absolute_schema_path:
         return f"{where}: {path} has the key {error.instance!r}; expected a name without ="
     return f"{where}: {path or 'the whole'} is {_shown(error.instance)}; expected {_expected(error.schema)}"
 
@@ -165,7 +165,9 @@ def with_places(value: Mapping[str, Any], folder: str, where: str) -> dict[str, 
     embed = {key: all_absolute(found) if key in _PLACES else found for key, found in value["embed"].items()}
     if "encoder" in embed:
         embed["encoder"] = _encoder(embed["encoder"], absolute)
-    top = {key: absolute(found) if key in ("artifacts", "embeddings", "reports") else found for key, found in value.items()}
+    top = {
+        key: absolute(found) if key in ("artifacts", "embeddings", "reports") else found for key, found in value.items()
+    }
     return {**top, "embed": embed}
 
 
@@ -188,11 +190,13 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> 
     embed = _parsed(add_embed_flags, {**embedding, "output": value["embeddings"]}, "embed")
     index = _parsed(add_index_flags, {**stores, **wanted, **gates, **named}, "index")
     settings: dict[str, Any] = _without_secrets({**value, "beam": list(beam_arguments)})
+    for name in ("embeddings", "artifacts", "reports"):
+        storage.check_writable(value[name])
     return NightlyConfig(
         where=where,
         embed=embed_config(embed, beam_arguments),
         index=index_config(index, beam_arguments),
-        reports=storage.check_writable(value["reports"]),
+        reports=value["reports"],
         lock=storage.join(artifact_root(value["artifacts"], value["name"]), "locks", "nightly.json"),
         lease=_duration(value.get("lock", {}).get("lease", _LEASE)),
         fail_on_rejects=value["embed"].get("fail_on_rejects"),
