@@ -6,6 +6,7 @@ import argparse
 
 from commands.output import add_json_flag, print_json, say
 from commands.progress import ProgressReport
+from pipelines.nightly_flags import add_nightly_flags
 
 HELP = "run a night: embed, index, gates, publish and report, from one YAML file"
 EPILOG = (
@@ -16,9 +17,7 @@ TAKES_BEAM_ARGUMENTS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", required=True, metavar="FILE", help="the configuration of the night, such as nightly.yaml"
-    )
+    add_nightly_flags(parser)
     add_json_flag(parser)
 
 

@@ -83,8 +83,8 @@ class _Night:
             unread = self.embedded.rejected + self.embedded.stale
             if config.fail_on_rejects is not None and unread > config.fail_on_rejects:
                 raise CatalogIndexerError(
-                    f"{unread:,} rows were rejected or could not be read for now, more than the {config.fail_on_rejects:,} "
-                    f"of embed.fail_on_rejects; snapshot {self.embedded.snapshot} is written and nothing was indexed"
+                    f"{unread:,} rows were rejected or could not be read for now, embed.fail_on_rejects is "
+                    f"{config.fail_on_rejects:,}; snapshot {self.embedded.snapshot} is written and was not indexed"
                 )
         with self._stage("index"):
             # Asked of the store: a machine that stood still may have lost the lock without knowing it.
@@ -103,12 +103,14 @@ class _Night:
 
     def report(self, places: ReportPlaces, started: float, error: Exception | None) -> RunReport:
         """What became of it."""
+        root = artifact_root(self.config.index.artifacts, self.config.index.name)
         manifest, plot, replaced = None, None, None
-        if self.indexed is not None:
-            root = artifact_root(self.config.index.artifacts, self.config.index.name)
-            manifest = read_manifest(root, self.indexed.version)
-            plot = _plot(root, manifest)
-            replaced = _replaced(root, self.indexed)
+        # A report is written without them, too.
+        with contextlib.suppress(OSError, CatalogIndexerError):
+            if self.indexed is not None:
+                replaced = _replaced(root, self.indexed)
+                manifest = read_manifest(root, self.indexed.version)
+                plot = _plot(root, manifest)
         code = exit_code(error)
         return RunReport(
             run=self.run,
@@ -181,8 +183,8 @@ def nightly(
 
 
 def exit_code(error: BaseException | None) -> int:
-    """What a scheduler is told: 0 done, 1 failed, 2 the configuration is wrong, 3 a gate refused, 4 another run is under
-    way."""
+    """What a scheduler is told: 0 done, 1 failed, 2 the configuration is wrong, 3 a gate refused, 4 another run is
+    under way."""
     if error is None:
         return 0
     said = meant_for_user(error)
@@ -195,14 +197,9 @@ def _sentence(error: BaseException) -> str:
 
 
 def _plot(root: str, manifest: Manifest) -> bytes | None:
-    """The version's picture of its recall. A report is written without it, too."""
+    """The version's picture of its recall."""
     entry = manifest.file("plot")
-    if entry is None:
-        return None
-    try:
-        return read_verified(root, manifest.version, entry)
-    except (OSError, CatalogIndexerError):
-        return None
+    return read_verified(root, manifest.version, entry) if entry is not None else None
 
 
 def _replaced(root: str, indexed: IndexSummary) -> str | None:
@@ -215,8 +212,8 @@ def _replaced(root: str, indexed: IndexSummary) -> str | None:
 
 @contextlib.contextmanager
 def _given_back_when_interrupted(lease: Lease, say: Callable[[str], None]) -> Iterator[None]:
-    """Ends the process at once when it is interrupted or told to end, and gives the lock back before: the next run may be
-    on a machine that cannot know of the end of this one."""
+    """Ends the process at once when it is interrupted or told to end, and gives the lock back before: the next run may
+    be on a machine that cannot know of the end of this one."""
 
     def stop(number: int, frame: object) -> None:
         # In a thread, for this one may be in the middle of renewing.

@@ -32,6 +32,7 @@ _LEASE = "15min"
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 # Keys whose values are places, relative to the folder of the configuration.
 _PLACES = ("catalog", "images_root", "allow_root")
+_STORES = ("embeddings", "artifacts", "reports")
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,8 @@ def with_places(value: Mapping[str, Any], folder: str, where: str) -> dict[str, 
     embed = {key: all_absolute(found) if key in _PLACES else found for key, found in value["embed"].items()}
     if "encoder" in embed:
         embed["encoder"] = _encoder(embed["encoder"], absolute)
-    top = {
-        key: absolute(found) if key in ("artifacts", "embeddings", "reports") else found for key, found in value.items()
-    }
-    return {**top, "embed": embed}
+    stores = {key: absolute(value[key]) for key in _STORES}
+    return {**value, **stores, "embed": embed}
 
 
 def _encoder(spec: str, absolute: Callable[[str], str]) -> str:
@@ -190,7 +189,7 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> 
     embed = _parsed(add_embed_flags, {**embedding, "output": value["embeddings"]}, "embed")
     index = _parsed(add_index_flags, {**stores, **wanted, **gates, **named}, "index")
     settings: dict[str, Any] = _without_secrets({**value, "beam": list(beam_arguments)})
-    for name in ("embeddings", "artifacts", "reports"):
+    for name in _STORES:
         storage.check_writable(value[name])
     return NightlyConfig(
         where=where,

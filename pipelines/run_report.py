@@ -96,11 +96,8 @@ class RunReport:
         """Where the rows of the catalog went, as far as the run came."""
         embed, index = self.embed or {}, self.index or {}
         names = ("embedded", "reused", "rejected", "rejects_by_reason", "removed", "stale")
-        return {
-            "input": embed.get("rows"),
-            **{name: embed.get(name) for name in names},
-            "indexed": index.get("vectors"),
-        }
+        found = {name: embed.get(name) for name in names}
+        return {"input": embed.get("rows"), **found, "indexed": index.get("vectors")}
 
 
 def write_report(report: RunReport) -> None:

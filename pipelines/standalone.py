@@ -6,18 +6,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from catalog.errors import CatalogIndexerError
 from catalog.storage import redact_text
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
+from pipelines.nightly_flags import add_nightly_flags
 
-_FLAGS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    "embed": add_embed_flags,
-    "index": add_index_flags,
-    "nightly": lambda parser: parser.add_argument("--config", required=True, metavar="FILE"),
-}
+_FLAGS = {"embed": add_embed_flags, "index": add_index_flags, "nightly": add_nightly_flags}
 
 
 def main(job: str, arguments: Sequence[str] | None = None) -> int:
