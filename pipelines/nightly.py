@@ -154,7 +154,7 @@ def nightly(
     started, clock = time.time(), time.monotonic()
     night = _Night(config, say, progress)
     lease = Lease(config.lock, night.run, config.lease)
-    with holding(lease, say), _given_back_when_interrupted(lease, say):
+    with holding(lease, say), _given_back_when_interrupted(lease):
         say(f"run {night.run} of {config.where}")
         stopped: Exception | None = None
         try:
@@ -211,7 +211,7 @@ def _replaced(root: str, indexed: IndexSummary) -> str | None:
 
 
 @contextlib.contextmanager
-def _given_back_when_interrupted(lease: Lease, say: Callable[[str], None]) -> Iterator[None]:
+def _given_back_when_interrupted(lease: Lease) -> Iterator[None]:
     """Ends the process at once when it is interrupted or told to end, and gives the lock back before: the next run may
     be on a machine that cannot know of the end of this one."""
 
@@ -220,7 +220,8 @@ def _given_back_when_interrupted(lease: Lease, say: Callable[[str], None]) -> It
         farewell = threading.Thread(target=lease.release, daemon=True)
         farewell.start()
         farewell.join(_LONGEST_FAREWELL)
-        say(f"{signal.Signals(number).name}: interrupted; the same command goes on from here")
+        # Not by `say`, in the middle of which this may have come.
+        os.write(2, f"\n{signal.Signals(number).name}: interrupted; the same command goes on from here\n".encode())
         os._exit(1)
 
     if threading.current_thread() is not threading.main_thread():
