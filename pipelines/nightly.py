@@ -154,7 +154,7 @@ def nightly(
     started, clock = time.time(), time.monotonic()
     night = _Night(config, say, progress)
     lease = Lease(config.lock, night.run, config.lease)
-    with holding(lease, say), _given_back_when_interrupted(lease):
+    with _given_back_when_interrupted(lease), holding(lease, say):
         say(f"run {night.run} of {config.where}")
         stopped: Exception | None = None
         try:

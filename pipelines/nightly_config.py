@@ -33,6 +33,8 @@ _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 # Keys whose values are places, relative to the folder of the configuration.
 _PLACES = ("catalog", "images_root", "allow_root")
 _STORES = ("embeddings", "artifacts", "reports")
+# A flag of Beam whose value is for nobody to read.
+_SECRET_FLAG = re.compile(r"(?i)^(--\w*(?:password|passwd|secret|token|credential)\w*=).*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _sentence(error: Any, where: str) -> str:
         name = next(key for key in error.validator_value if key not in error.instance)
         return f"{where}: {_below(path, name)} is missing; expected {_expected(error.schema['properties'][name])}"
     if "propertyNames" in error.absolute_schema_path:
-        return f"{where}: {path} has the key {error.instance!r}; expected a name without ="
+        return f"{where}: {path} has the key {_shown(error.instance)}; expected a name without ="
     return f"{where}: {path or 'the whole'} is {_shown(error.instance)}; expected {_expected(error.schema)}"
 
 
@@ -185,10 +187,13 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> 
     wanted = dict(value.get("index", {}))
     gates, labels = wanted.pop("gates", {}), wanted.pop("labels", {})
     named = {"label": [f"{name}={text}" for name, text in labels.items()]}
+    if "source_version_column" in value["embed"] and value["embed"].get("changes") != "column":
+        raise UsageError("embed.source_version_column is for embed.changes: column")
     embedding = {name: found for name, found in value["embed"].items() if name != "fail_on_rejects"}
     embed = _parsed(add_embed_flags, {**embedding, "output": value["embeddings"]}, "embed")
     index = _parsed(add_index_flags, {**stores, **wanted, **gates, **named}, "index")
-    settings: dict[str, Any] = _without_secrets({**value, "beam": list(beam_arguments)})
+    beam = [_SECRET_FLAG.sub(r"\1…", flag) for flag in beam_arguments]
+    settings: dict[str, Any] = _without_secrets({**value, "beam": beam})
     for name in _STORES:
         storage.check_writable(value[name])
     return NightlyConfig(

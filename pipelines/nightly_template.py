@@ -22,8 +22,9 @@ from pipelines.nightly_config import read_nightly
 from pipelines.nightly_flags import add_nightly_flags
 from pipelines.runner import pipeline_options
 
-# Seconds between looks at a lock that a worker before may have left.
+# Seconds that the lock is waited for after the lease that a lost worker may have left has run out.
 _PATIENCE = 30.0
+_BETWEEN_LOOKS = 30.0
 
 
 class RunNight(beam.DoFn):
@@ -41,7 +42,7 @@ class RunNight(beam.DoFn):
                 if time.monotonic() > deadline:
                     raise
                 _say(str(locked))
-                time.sleep(min(_PATIENCE, config.lease / 3))
+                time.sleep(min(_BETWEEN_LOOKS, config.lease / 3))
         if night.error is not None:
             raise night.error
 

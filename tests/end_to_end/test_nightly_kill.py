@@ -130,9 +130,10 @@ def test_of_two_nights_at_once_one_wins_and_the_other_says_so(nights: Path, nigh
 
 
 def test_a_night_that_is_told_to_end_gives_the_lock_back(night: Path) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    moments = ("embeddings/runs/*/plan.json", "artifacts/shop/work/*/sample/*.arrow")
+    for number, moment in zip((signal.SIGTERM, signal.SIGINT), moments, strict=True):
         process = start_night(night / "nightly.yaml")
-        wait_until(at(night, "artifacts/shop/locks/nightly.json"), process)
+        wait_until(at(night, moment), process)
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 1
@@ -141,7 +142,6 @@ def test_a_night_that_is_told_to_end_gives_the_lock_back(night: Path) -> None:
 
 
 def test_a_night_whose_machine_stood_still_finds_that_another_took_over_and_stops(nights: Path, night: Path) -> None:
-    # As if it came from another machine, where nobody can see that its process is still there, but for its lease.
     process = start_night(night / "nightly.yaml")
     wait_until(at(night, "artifacts/shop/work/*/training.json"), process)
     process.send_signal(signal.SIGSTOP)
