@@ -28,7 +28,7 @@ from index_builder.ground_truth import exact_neighbours
 from index_builder.measures import prepare
 from index_builder.plan import plan_index
 from index_builder.recall import recall_at
-from index_builder.snapshot_vectors import partition_vectors
+from index_builder.snapshot_vectors import partition_ids
 
 QUERIES = 1_000
 NPROBES = (16, 32, 64, 128, 256, 512, 768)
@@ -57,8 +57,8 @@ def compare(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     row_to_number = np.array(
         [
             int(each)
-            for p in range(snapshot.partitions)
-            for each in partition_vectors(str(scratch / "store"), snapshot, p)[0]
+            for partition in range(snapshot.partitions)
+            for each in partition_ids(str(scratch / "store"), snapshot, partition)
         ]
     )
     plan = plan_index(len(base), base.shape[1], "cosine")

@@ -27,7 +27,7 @@ from index_builder.index_plan import IndexPlan
 from index_builder.measures import prepare
 from index_builder.plan import PlanRequest, plan_index
 from index_builder.row_store import RowStore
-from index_builder.runs import Run, write_run
+from index_builder.runs import Run, list_sizes, write_run
 from index_builder.threads import in_threads
 
 QUERIES = 1_000
@@ -86,7 +86,12 @@ def build(plan: IndexPlan, count: int) -> dict[str, Any]:
         run, index = str(Path(scratch) / "run"), Path(scratch) / "index.faiss"
         fastscan, lists = plan.family == "ivf_pq_fastscan", (0, plan.lists)
         timed("assemble", lambda: write_run(run, plan.lists, codebook.inner.code_size, parts))
-        timed("assemble", lambda: write_ivf_index(index, codebook, fastscan, [Run(run)], lists, 1 << 30))
+
+        def assemble() -> None:
+            runs = [Run(run)]
+            write_ivf_index(index, codebook, fastscan, runs, list_sizes(runs), lists, 1 << 30)
+
+        timed("assemble", assemble)
         return {"seconds": seconds, "bytes": index.stat().st_size}
 
 

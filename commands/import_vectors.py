@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from catalog.encoder_info import METRICS, VECTOR_TYPES
 from commands.output import add_json_flag, print_json, say
-from pipelines.flag_types import at_least, share
+from pipelines.flag_types import at_least
+from pipelines.flags import add_may_lose_flag
 
 HELP = "make an embedding store of vectors of any origin: .npy, .fvecs, .bvecs, Parquet"
 EPILOG = "The same command again publishes nothing unless something has changed."
@@ -38,13 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vector-type", choices=VECTOR_TYPES, help="of a new store (default: float16 if it holds the vectors)"
     )
-    parser.add_argument(
-        "--may-lose",
-        type=share,
-        default=0.5,
-        metavar="SHARE",
-        help="refuse to publish when more than this share of the stored items would go (default: 0.5)",
-    )
+    add_may_lose_flag(parser)
     add_json_flag(parser)
 
 

@@ -13,7 +13,6 @@ import math
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,6 +35,12 @@ _GAP_ROWS = 16_384
 # Steps over everything after the cells were trained apart: one is nearly enough, a third gains nothing more. With many
 # lists the steps are most of the training, and one has to do.
 _MANY_LISTS = 16_384
+# Multiplications in one assignment, vectors times centroids times dimensions, from which on a k-means goes to a GPU.
+# One core does about 3 * 10^10 a second, so that one below takes it a second or so, and there are thousands of those,
+# cells and sub-quantizers, under way on all cores. For each, FAISS would set 1.5 GB of every GPU aside.
+GPU_FROM = 1 << 32
+# For the same reason one k-means at a time has the GPUs.
+_ON_GPU = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -224,7 +229,7 @@ def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
 def k_means(
     vectors: np.ndarray, count: int, inner_product: bool, seed: int, iterations: int = ITERATIONS
 ) -> np.ndarray:
-    """FAISS's k-means, on a GPU where it sees one.
+    """FAISS's k-means, a large one on a GPU where it sees one.
 
     Args:
         vectors: float32 [n, d], n at least `count`.
@@ -243,16 +248,13 @@ def k_means(
     settings.spherical = inner_product
     settings.min_points_per_centroid = 1  # The plan has decided that there are enough: no warnings.
     clustering = library.Clustering(dimension, count, settings)
-    clustering.train(
-        vectors, _searched_on_gpu(library.IndexFlatIP if inner_product else library.IndexFlatL2, dimension)
-    )
+    index = (library.IndexFlatIP if inner_product else library.IndexFlatL2)(dimension)
+    if has_gpu() and vectors.size * count >= GPU_FROM:
+        with _ON_GPU:
+            clustering.train(vectors, library.index_cpu_to_all_gpus(index))
+    else:
+        clustering.train(vectors, index)
     return library.vector_to_array(clustering.centroids).reshape(count, dimension).copy()
-
-
-def _searched_on_gpu(kind: Any, dimension: int) -> Any:
-    library = faiss()
-    index = kind(dimension)
-    return library.index_cpu_to_all_gpus(index) if has_gpu() else index
 
 
 def has_gpu() -> bool:

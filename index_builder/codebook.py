@@ -27,6 +27,9 @@ IN_MEMORY = 512 << 20
 # A code is all that is left of a vector: it is worth more iterations than a centroid.
 CODE_ITERATIONS = 16
 _HNSW_CONSTRUCTION = 200
+# Part of a codebook's id, and so of where its codes are: raised when the files of either change their format, so that
+# those of an older one are not taken for it.
+CODEBOOK_FORMAT = 3
 # Rows that one thread encodes at a time; a fixed number, for products of other shapes differ in their last bits.
 _ENCODED_AT_ONCE = 8_192
 
@@ -72,7 +75,8 @@ def codebook_id(plan: IndexPlan, fingerprint: str, sample: bytes) -> str:
         sample: digest of the training rows.
     """
     digest = hashlib.sha256(sample).hexdigest()
-    parts = [plan.codebook_identity(), fingerprint, digest, BUILDER_VERSION, has_gpu(), faiss().__version__]
+    made_by = [BUILDER_VERSION, CODEBOOK_FORMAT, has_gpu(), faiss().__version__]
+    parts = [plan.codebook_identity(), fingerprint, digest, *made_by]
     return canonical_json.digest(parts)[:16]
 
 

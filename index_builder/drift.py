@@ -65,9 +65,9 @@ def measure_fit(codebook: Codebook, held_out: np.ndarray, sample: np.ndarray) ->
     lists = assign_all(codebook.tree, rotated)
     codes = np.zeros((len(rotated), inner.code_size), np.uint8)
     inner.encode_vectors(len(rotated), *(library.swig_ptr(each) for each in (rotated, lists, codes)), False)
-    width = inner.coarse_code_size()
-    prefix = np.stack([(lists >> (8 * byte)).astype(np.uint8) for byte in range(width)], axis=1)
-    decoded = inner.sa_decode(np.ascontiguousarray(np.concatenate([prefix.reshape(len(lists), width), codes], axis=1)))
+    width = inner.coarse_code_size()  # Of the number of a list, the lowest byte first; 0 where there is one list.
+    prefix = lists.astype("<i8").view(np.uint8).reshape(len(lists), 8)[:, :width]
+    decoded = inner.sa_decode(np.ascontiguousarray(np.concatenate([prefix, codes], axis=1)))
     filled = np.ascontiguousarray(codebook.rotate(sample), np.float32)
     sizes = np.bincount(assign_all(codebook.tree, filled), minlength=inner.nlist)
     share = sizes / max(1, len(sample))

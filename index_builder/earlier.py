@@ -37,7 +37,7 @@ def keep_lists(plan: IndexPlan, earlier: Manifest, vectors: int) -> IndexPlan:
     kept = replace(
         plan,
         lists=there["lists"],
-        hnsw_links=there["hnsw_links"],
+        hnsw_links=there.get("hnsw_links", 0),  # Plans of older versions knew no graph.
         why=f"{plan.why}; {there['lists']} lists as before",
     )
     kept = replace(kept, factory=factory_string(kept))

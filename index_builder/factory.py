@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Required, TypedDict, Unpack
 
 from catalog.errors import UsageError
 from index_builder.faiss_import import faiss
@@ -33,32 +34,29 @@ _KEPT_AS = (None, "Flat", "SQfp16")
 _UNITS = {None: 1, "k": 1 << 10, "M": 1 << 20}
 
 
+class ListCode(TypedDict, total=False):
+    """What an index of lists of codes is made of; see `IndexPlan`."""
+
+    code: Required[str]
+    lists: Required[int]
+    rotation: str
+    rotated: int
+    hnsw_links: int
+    subquantizers: int
+
+
 def ivf_plan(
-    vectors: int,
-    dimension: int,
-    metric: str,
-    *,
-    code: str,
-    lists: int,
-    rotation: str = "none",
-    rotated: int | None = None,
-    hnsw_links: int = 0,
-    subquantizers: int = 0,
-    fastscan: bool = False,
+    vectors: int, dimension: int, metric: str, *, fastscan: bool = False, **parts: Unpack[ListCode]
 ) -> IndexPlan:
-    """An index of lists of codes; what is not given follows from the rest. See `IndexPlan`."""
-    rotated = dimension if rotated is None else rotated
+    """An index of lists of codes; what is not given follows from the rest."""
+    rotated, code = parts.setdefault("rotated", dimension), parts["code"]
+    subquantizers = parts.get("subquantizers", 0)
     families = {"pq8": "ivf_pq", "pq4": "ivf_pq", "rabitq": "ivf_rabitq"}
     plan = IndexPlan(
         family="ivf_pq_fastscan" if fastscan else families.get(code, "ivf_sq"),
         factory="",
         metric=metric,
         dimension=dimension,
-        rotation=rotation,
-        rotated=rotated,
-        lists=lists,
-        hnsw_links=hnsw_links,
-        code=code,
         code_bytes={
             "pq8": subquantizers,
             "pq4": (subquantizers + 1) // 2,
@@ -67,8 +65,8 @@ def ivf_plan(
             "sq4": (rotated + 1) // 2,
             "sqfp16": 2 * rotated,
         }[code],
-        subquantizers=subquantizers,
-        training_rows=training_rows(vectors, lists),
+        training_rows=training_rows(vectors, parts["lists"]),
+        **parts,
     )
     return replace(plan, factory=factory_string(plan))
 

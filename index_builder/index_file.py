@@ -24,7 +24,13 @@ _COPIES = 4
 
 
 def write_ivf_index(
-    path: Path, codebook: Codebook, fastscan: bool, runs: Sequence[Run], lists: tuple[int, int], memory: int
+    path: Path,
+    codebook: Codebook,
+    fastscan: bool,
+    runs: Sequence[Run],
+    list_sizes: np.ndarray,
+    lists: tuple[int, int],
+    memory: int,
 ) -> None:
     """Writes a range of lists as a FAISS index; the other lists are empty.
 
@@ -33,11 +39,12 @@ def write_ivf_index(
         codebook: trained.
         fastscan: whether 4-bit codes are packed for FastScan.
         runs: all codes, in the order of their row numbers.
+        list_sizes: int64 [lists], rows in each list of all runs together.
         lists: the first list, and the one after the last.
         memory: bytes for the codes and row numbers of the lists that are merged at a time; one list is always held.
     """
     first, last = lists
-    sizes = sum((run.sizes() for run in runs), start=np.zeros(codebook.inner.nlist, np.int64))
+    sizes = list_sizes.copy()
     sizes[:first] = 0
     sizes[last:] = 0
     width = codebook.inner.code_size

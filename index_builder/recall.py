@@ -19,7 +19,7 @@ import numpy as np
 from index_builder.ground_truth import DEPTH, Neighbours
 
 # Relative to the distance and to the query's squared length, from which FAISS subtracts in order to get distances.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 # Queries compared at once: bounds the memory of a comparison of all found rows with all exact ones.
 _QUERIES_AT_ONCE = 256
 _RESAMPLES = 1_000
@@ -77,7 +77,7 @@ class Truth:
         if values.shape[1] == 0:
             return np.full(len(values), np.nan)
         last = np.take_along_axis(values, np.maximum(wanted - 1, 0)[:, None], axis=1)
-        equal = np.abs(values - last) <= _ROUNDING * (np.abs(last) + self._length[:, None])
+        equal = np.abs(values - last) <= ROUNDING * (np.abs(last) + self._length[:, None])
         begin = np.where(wanted > 0, equal.argmax(axis=1), 0)
         end = begin + equal.sum(axis=1)
         endless = ~self._whole & (end == known) & (end - begin > 1)

@@ -67,9 +67,9 @@ def _panel(
     )
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
-    axes.errorbar(xs, ys, yerr=[below, above], fmt="-o", color=_LINE, markersize=4, linewidth=1.2, elinewidth=0.8)
     if len(set(xs)) == 1:
         axes.set_xlim(xs[0] / 3, xs[0] * 3)
+    axes.errorbar(xs, ys, yerr=[below, above], fmt="-o", color=_LINE, markersize=4, linewidth=1.2, elinewidth=0.8)
     for number, (each, _) in enumerate(timed):
         chosen = each.point == default
         if chosen:

@@ -2,9 +2,11 @@
 
 An index of lists is a sort of codes by list. Code files are small, and an assembler that took its range of lists out of
 each would issue millions of small reads; so code files are merged into runs as large as memory allows, and a range of
-lists is read from each run in one piece. A run is `CIRUN001`, then as little-endian 64-bit numbers the lists, the rows
-and the bytes of a code, then int64 [lists + 1] where each list begins, uint8 [rows, code bytes], and int64 [rows] row
-numbers, which ascend inside a list.
+lists is read from each run in one piece.
+
+A run is, with little-endian numbers of 64 bits, `CIRUN002`, the lists, the rows, the bytes of a code, and the CRC-32 of
+these; then [lists + 1, 2] where each list begins and its CRC-32, that of its codes and then of its row numbers; then
+uint8 [rows, code bytes], and [rows] row numbers, which ascend inside a list.
 """
 
 from __future__ import annotations
@@ -15,13 +17,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from isal import isal_zlib
 
 from catalog import storage
 from catalog.errors import IntegrityError
 from index_builder.codebook import Codes
 
-_MAGIC = b"CIRUN001"
-_HEADER = struct.Struct("<8sQQQ")
+_MAGIC = b"CIRUN002"
+_FIELDS = struct.Struct("<8sQQQ")
+_CHECK = struct.Struct("<Q")
+_HEADER_BYTES = _FIELDS.size + _CHECK.size
+_WORD = np.dtype("<i8")
+# Of a list in the table: where it begins, and its checksum.
+_ENTRY_BYTES = 16
 
 
 def write_run(url: str, lists: int, width: int, parts: Iterable[tuple[Codes, np.ndarray]]) -> None:
@@ -47,53 +55,89 @@ def write_run(url: str, lists: int, width: int, parts: Iterable[tuple[Codes, np.
             codes.append(part.codes[live])
     all_owners, all_numbers = np.concatenate(owners), np.concatenate(numbers)
     order = np.lexsort((all_numbers, all_owners))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(all_owners, minlength=lists))])
-    with tempfile.NamedTemporaryFile(prefix="catalog-indexer-", delete=False) as file:
-        path = Path(file.name)
-        file.write(_HEADER.pack(_MAGIC, lists, len(order), width))
-        file.write(starts.astype("<i8").tobytes())
-        file.write(np.concatenate(codes)[order].data if codes else b"")
-        file.write(all_numbers[order].astype("<i8", copy=False).data)
-    try:
+    table = np.zeros((lists + 1, 2), _WORD)
+    np.cumsum(np.bincount(all_owners, minlength=lists), out=table[1:, 0])
+    sorted_codes = np.concatenate(codes)[order] if codes else np.empty((0, width), np.uint8)
+    sorted_numbers = all_numbers[order].astype(_WORD, copy=False)
+    table[:-1, 1] = _checksums(table[:, 0], sorted_codes, sorted_numbers)
+    fields = _FIELDS.pack(_MAGIC, lists, len(order), width)
+    with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
+        path = Path(scratch) / "run"
+        with path.open("wb") as file:
+            file.write(fields + _CHECK.pack(isal_zlib.crc32(fields)))
+            for array in (table, sorted_codes, sorted_numbers):
+                file.write(array.data)
         storage.put_file(path, url)
-    finally:
-        path.unlink(missing_ok=True)
+
+
+def _checksums(starts: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """int64 [lists]: the CRC-32 of each list, 0 of an empty one.
+
+    Args:
+        starts: int64 [lists + 1], where each list begins in the run.
+        codes: uint8 [n, code bytes] of these lists.
+        numbers: int64 [n], their row numbers.
+    """
+    begins, checks = (starts - starts[0]).tolist(), np.zeros(len(starts) - 1, np.int64)
+    for each in np.flatnonzero(np.diff(starts)).tolist():
+        rows = slice(begins[each], begins[each + 1])
+        checks[each] = isal_zlib.crc32(numbers[rows], isal_zlib.crc32(codes[rows]))
+    return checks
 
 
 class Run:
-    """A stored run; each read is of one contiguous piece."""
+    """A stored run; each read is of one contiguous piece, and whole lists are checked as they are read."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        with storage.open_read(url) as file:
-            header = file.read(_HEADER.size)
-        if len(header) < _HEADER.size or header[: len(_MAGIC)] != _MAGIC:
-            raise IntegrityError(f"{url} is damaged: it is not a run of codes; delete it and run again")
-        _, self._lists, self._rows, self._width = _HEADER.unpack(header)
+        header = storage.read_range(url, 0, _HEADER_BYTES)
+        if len(header) < _HEADER_BYTES or header[: len(_MAGIC)] != _MAGIC:
+            raise self._damaged("it is not a run of codes")
+        fields = header[: _FIELDS.size]
+        if _CHECK.unpack(header[_FIELDS.size :]) != (isal_zlib.crc32(fields),):
+            raise self._damaged("its header does not match its checksum")
+        _, self._lists, self._rows, self._width = _FIELDS.unpack(fields)
 
     def sizes(self) -> np.ndarray:
         """int64 [lists]: rows in each list."""
-        return np.diff(self._starts(0, self._lists))
+        return np.diff(self._table(0, self._lists)[:, 0])
 
     def read(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The lists `first` to `last` - 1: int64 [last - first] sizes, uint8 [n, code bytes], int64 [n] row numbers."""
-        starts = self._starts(first, last)
+        table = self._table(first, last)
+        starts = table[:, 0]
         begin, count = int(starts[0]), int(starts[-1] - starts[0])
-        codes_at = _HEADER.size + 8 * (self._lists + 1)
-        codes = self._piece(codes_at + begin * self._width, count * self._width, np.uint8)
-        numbers = self._piece(codes_at + self._rows * self._width + 8 * begin, 8 * count, np.dtype("<i8"))
-        return np.diff(starts), codes.reshape(count, self._width), numbers
+        codes_at = _HEADER_BYTES + _ENTRY_BYTES * (self._lists + 1)
+        codes = self._piece(codes_at + begin * self._width, count * self._width, np.dtype(np.uint8))
+        codes = codes.reshape(count, self._width)
+        numbers = self._piece(codes_at + self._rows * self._width + 8 * begin, 8 * count, _WORD)
+        wrong = np.flatnonzero(_checksums(starts, codes, numbers) != table[:-1, 1])
+        if len(wrong):
+            raise self._damaged(f"list {first + int(wrong[0])} does not match its checksum")
+        return np.diff(starts), codes, numbers
 
-    def _starts(self, first: int, last: int) -> np.ndarray:
-        return self._piece(_HEADER.size + 8 * first, 8 * (last - first + 1), np.dtype("<i8"))
+    def _table(self, first: int, last: int) -> np.ndarray:
+        """int64 [last - first + 1, 2]: where lists begin, and their checksums; of the one after the last, its begin."""
+        size = _ENTRY_BYTES * (last - first + 1)
+        table = self._piece(_HEADER_BYTES + _ENTRY_BYTES * first, size, _WORD).reshape(-1, 2)
+        bounds = np.concatenate([[0], table[:, 0], [self._rows]])
+        if (bounds[1:] < bounds[:-1]).any():
+            raise self._damaged("its lists do not follow one another")
+        return table
 
-    def _piece(self, offset: int, size: int, dtype: np.dtype | type) -> np.ndarray:
-        with storage.open_read(self._url) as file:
-            file.seek(offset)
-            data = file.read(size)
+    def _piece(self, offset: int, size: int, dtype: np.dtype) -> np.ndarray:
+        data = storage.read_range(self._url, offset, size)
         if len(data) != size:
-            raise IntegrityError(f"{self._url} is damaged: it ends too early; delete it and run again")
+            raise self._damaged("it ends too early")
         return np.frombuffer(data, dtype)
+
+    def _damaged(self, why: str) -> IntegrityError:
+        return IntegrityError(f"{self._url} is damaged: {why}; delete it and run again")
+
+
+def list_sizes(runs: Sequence[Run]) -> np.ndarray:
+    """int64 [lists]: rows in each list of all runs together."""
+    return np.sum([run.sizes() for run in runs], axis=0)
 
 
 def merge_range(runs: Sequence[Run], first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from catalog.partition import item_hashes
 
 TRAINING_SEED = 0x7EA1
 QUERY_SEED = 0x9E57
-# Of a small catalog, at most this share asks: the others are trained on.
+# Of a small catalog, at most this share asks where anything is trained: the others are trained on.
 MOST_ASKING = 0.2
 # A hash threshold gives about the wanted number: aim a little higher and cut.
 _OVERSAMPLING = 1.1
@@ -64,7 +64,8 @@ class Shares:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The rows drawn of one partition: those that ask, and those to train on, with a digest of each vector (uint64)."""
+    """The rows drawn of one partition: those that ask, and those to train on, with a digest of each vector (uint64).
+    Where no row's hash is among those that ask, `queries` is the row of the lowest, for `merge_queries`."""
 
     queries: VectorSample
     training: VectorSample
@@ -98,10 +99,20 @@ def draw(
     # In units of a row's own share, so that the cut to the wanted number takes the same part of every value.
     if values is not None:
         keys = np.minimum(keys / np.maximum(wanted, 2.0**-64) / 4, 2.0**62).astype(np.uint64)
-    queries = _usable(VectorSample(asking_keys, first_row + np.arange(len(keys)), vectors), np.flatnonzero(asking))
+    rows = VectorSample(asking_keys, first_row + np.arange(len(keys)), vectors)
+    queries = _usable(rows, np.flatnonzero(asking))
     trained = _usable(VectorSample(keys, first_row + np.arange(len(keys)), vectors), np.flatnonzero(training))
     digests = np.fromiter((xxhash.xxh3_64_intdigest(each.tobytes()) for each in trained.vectors), np.uint64)
-    return Drawn(queries, trained, digests)
+    return Drawn(queries if len(queries.keys) else _lowest(rows), trained, digests)
+
+
+def _lowest(rows: VectorSample) -> VectorSample:
+    """The usable row of the lowest hash; none where none is usable."""
+    for place in np.argsort(rows.keys, kind="stable").tolist():
+        found = _usable(rows, np.array([place]))
+        if len(found.keys):
+            return found
+    return _usable(rows, np.empty(0, np.int64))
 
 
 def _below(keys: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -125,6 +136,15 @@ def merge_samples(parts: Sequence[VectorSample], most: int) -> VectorSample:
     order = np.lexsort((rows, keys))[:most]
     vectors = np.concatenate([part.vectors for part in parts if len(part.keys)] or [parts[0].vectors])
     return VectorSample(keys[order], rows[order], vectors[order])
+
+
+def merge_queries(parts: Sequence[VectorSample], share: float, most: int) -> VectorSample:
+    """The rows that ask: of all parts those whose hashes are in the lowest `share`, `most` at most. Of a catalog so
+    small that there is none, the row of the lowest hash asks, and may be trained on as well."""
+    drawn = merge_samples(parts, sum(len(part.keys) for part in parts))
+    asking = int(_below(drawn.keys, np.full(len(drawn.keys), share)).sum())
+    kept = slice(max(1, min(asking, most)))
+    return VectorSample(drawn.keys[kept], drawn.rows[kept], drawn.vectors[kept])
 
 
 def kept_rows(keys: np.ndarray, digests: np.ndarray, most: int, least: int) -> np.ndarray:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog import storage
-from catalog.embedding_file import file_schema, read_file
+from catalog.embedding_file import damaged, file_schema, read_file
 from catalog.metadata import cast, unify
 from catalog.snapshot import FileEntry, Snapshot
 from catalog.vector_column import read_vectors
@@ -34,13 +35,15 @@ def read_partition(store: str, snapshot: Snapshot, partition: int, columns: Sequ
     pieces = []
     for entry in snapshot.files_of(partition):
         table = read_file(storage.join(store, entry.path), wanted)
-        pieces.append(table.filter(pa.array(_live(table, entry))) if entry.removed else table)
+        pieces.append(table.filter(pa.array(_live(table["item_id"], entry))) if entry.removed else table)
     if not pieces:
         return pa.table({"item_id": pa.array([], pa.string())})
     types = [piece.schema.field("metadata").type for piece in pieces if "metadata" in piece.column_names]
     if types:
         pieces = [_with_metadata(piece, unify(types)) for piece in pieces]
-    return pa.concat_tables(pieces).sort_by("item_id").combine_chunks()
+    # A file is sorted, by code points, which is the order of the UTF-8 bytes too.
+    whole = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by("item_id")
+    return whole.combine_chunks()
 
 
 def _with_metadata(table: pa.Table, target: pa.DataType) -> pa.Table:
@@ -50,23 +53,31 @@ def _with_metadata(table: pa.Table, target: pa.DataType) -> pa.Table:
     return table.set_column(place, "metadata", cast(table["metadata"], target))
 
 
-def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> tuple[list[str], np.ndarray]:
-    """Item ids and stored vectors [n, d] of a partition, in row order."""
-    ids: list[str] = []
-    blocks = [np.empty((0, snapshot.encoder.dimension), np.float32)]
-    for entry in snapshot.files_of(partition):
-        url = storage.join(store, entry.path)
-        table, stored = read_file(url, ["item_id"]), read_vectors(url, snapshot.encoder.dimension)
-        if entry.removed:
-            live = _live(table, entry)
-            table, stored = table.filter(pa.array(live)), stored[live]
-        if len(stored):
-            ids += table["item_id"].to_pylist()
-            blocks.append(stored)
-    if len(blocks) <= 2:
-        return ids, blocks[-1]  # A file is sorted.
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    return [ids[row] for row in order], np.concatenate(blocks[1:])[order]
+def partition_ids(store: str, snapshot: Snapshot, partition: int) -> list[str]:
+    """The item ids of a partition, in row order."""
+    return read_partition(store, snapshot, partition, ())["item_id"].to_pylist()
+
+
+def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> np.ndarray:
+    """The stored vectors [n, d] of a partition, in row order."""
+    places, blocks = [], []
+    for entry, numbers in rows_of_files(store, snapshot, partition, 0):
+        stored, live = file_vectors(store, snapshot, entry), numbers >= 0
+        if live.any():
+            places.append(numbers[live])
+            blocks.append(stored if live.all() else stored[live])
+    if not blocks:
+        return np.empty((0, snapshot.encoder.dimension), np.float32)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)[np.argsort(np.concatenate(places))]
+
+
+def file_vectors(store: str, snapshot: Snapshot, entry: FileEntry) -> np.ndarray:
+    """The stored vectors [rows, d] of a file. Raises IntegrityError where they are not as many as the snapshot says."""
+    url = storage.join(store, entry.path)
+    stored = read_vectors(url, snapshot.encoder.dimension)
+    if len(stored) != entry.rows:
+        raise damaged(url, f"it has {len(stored):,} rows where snapshot {snapshot.sequence} says {entry.rows:,}")
+    return stored
 
 
 def metadata_type(store: str, snapshot: Snapshot) -> pa.DataType | None:
@@ -89,16 +100,14 @@ def rows_of_files(store: str, snapshot: Snapshot, partition: int, first_row: int
         first_row: its first row number, from `row_offsets`.
     """
     entries = snapshot.files_of(partition)
-    tables = [read_file(storage.join(store, entry.path), ["item_id"]) for entry in entries]
-    live = [_live(table, entry) for table, entry in zip(tables, entries, strict=True)]
-    ids = [
-        item_id
-        for table, mask in zip(tables, live, strict=True)
-        for item_id, alive in zip(table["item_id"].to_pylist(), mask, strict=True)
-        if alive
-    ]
-    rank = np.empty(len(ids), np.int64)
-    rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+    if len(entries) == 1 and not entries[0].removed:
+        return [(entries[0], first_row + np.arange(entries[0].rows))]  # A file is sorted: there is nothing to read.
+    ids = [read_file(storage.join(store, entry.path), ["item_id"])["item_id"] for entry in entries]
+    live = [_live(each, entry) for each, entry in zip(ids, entries, strict=True)]
+    chunks = [each.filter(pa.array(mask)).chunks for each, mask in zip(ids, live, strict=True)]
+    everyone = pa.chunked_array([chunk for some in chunks for chunk in some], pa.string())
+    rank = np.empty(len(everyone), np.int64)
+    rank[pc.sort_indices(everyone).to_numpy()] = np.arange(len(everyone))  # By UTF-8 bytes, as files are sorted.
     result, taken = [], 0
     for entry, mask in zip(entries, live, strict=True):
         numbers = np.full(len(mask), -1, np.int64)
@@ -109,8 +118,6 @@ def rows_of_files(store: str, snapshot: Snapshot, partition: int, first_row: int
     return result
 
 
-def _live(table: pa.Table, entry: FileEntry) -> np.ndarray:
-    if not entry.removed:
-        return np.ones(len(table), bool)
-    removed = set(entry.removed)
-    return np.array([item_id not in removed for item_id in table["item_id"].to_pylist()], bool)
+def _live(ids: pa.ChunkedArray, entry: FileEntry) -> np.ndarray:
+    """bool [rows]: whether each row of a file counts."""
+    return ~pc.is_in(ids, value_set=pa.array(entry.removed, pa.string())).to_numpy().astype(bool)

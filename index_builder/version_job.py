@@ -11,7 +11,7 @@ from index_builder.index_plan import IndexPlan
 from index_builder.publishing.verdict import Thresholds
 
 # Part of a version's id: raised when the same snapshot and plan would give other bytes.
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -125,3 +125,8 @@ class WorkFolder:
     def record(self, name: str) -> str:
         """The size and hash of a finished file of the version."""
         return storage.join(self.url, "files", f"{name}.json")
+
+    def forget_codes(self) -> None:
+        """Deletes what follows from codes, and with it the notes of all finished files."""
+        for name in ("runs", "files"):
+            storage.delete_tree(storage.join(self.url, name))

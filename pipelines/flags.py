@@ -82,13 +82,7 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="fold a partition's deltas when they pass this share of its rows (default: 0.25)",
     )
-    parser.add_argument(
-        "--may-lose",
-        type=share,
-        default=0.5,
-        metavar="SHARE",
-        help="refuse to publish when more than this share of the stored items would go (default: 0.5)",
-    )
+    add_may_lose_flag(parser)
     parser.add_argument(
         "--threads", type=at_least(1), metavar="N", help="that decode and encode in a process (default: two a core)"
     )
@@ -98,6 +92,17 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
         help="Beam hint of the encode step: 'type:nvidia-l4;count:1;install-nvidia-driver'",
     )
     parser.add_argument("--worker-memory", metavar="SIZE", help="Beam hint of the encode step, such as 16GB")
+
+
+def add_may_lose_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag of everything that makes a snapshot."""
+    parser.add_argument(
+        "--may-lose",
+        type=share,
+        default=0.5,
+        metavar="SHARE",
+        help="refuse to publish when more than this share of the stored items would go (default: 0.5)",
+    )
 
 
 def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> EmbedConfig:

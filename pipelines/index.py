@@ -167,11 +167,14 @@ def _look_every(root: str) -> float:
 
 
 def _run(pipeline: beam.Pipeline, job: VersionJob) -> None:
-    """Runs a build. Another builder of the same version may be faster and clear the work away; that is as good."""
+    """Runs a build. Another builder of the same version may be faster and clear the work away; that is as good. What
+    was asked for in a wrong way will not be resumed, and leaves no work behind."""
     try:
         run(pipeline)
-    except Exception:
+    except Exception as error:
         if not storage.exists(manifest_url(job.root, job.version)):
+            if isinstance(error, UsageError):
+                storage.delete_tree(WorkFolder(job).url)
             raise
 
 

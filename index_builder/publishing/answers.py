@@ -16,7 +16,7 @@ import pyarrow as pa
 from catalog.errors import IntegrityError
 from index_builder.ground_truth import Neighbours
 from index_builder.items import Items
-from index_builder.recall import Truth
+from index_builder.recall import ROUNDING, Truth
 from index_builder.sample import VectorSample
 from index_builder.searcher import OperatingPoint, Searcher
 
@@ -56,7 +56,9 @@ def ask(searcher: Searcher, items: Items, queries: VectorSample, truth: Neighbou
     recall = Truth(truth, queries.rows, queries.vectors).shares(Neighbours(rows, values), [NEIGHBOURS])[NEIGHBOURS]
     own = rows == queries.rows[:, None]
     # A query with more copies than places need not be among them: the last is as near as the first then.
-    copies = (rows[:, -1] >= 0) & (values[:, 0] == values[:, -1])
+    length = (queries.vectors.astype(np.float64) ** 2).sum(axis=1)
+    rounded = ROUNDING * (np.abs(values[:, -1].astype(np.float64)) + length)
+    copies = (rows[:, -1] >= 0) & (np.abs(values[:, 0] - values[:, -1]) <= rounded)
     ids = [items.item_id(int(row)) for row in queries.rows]
     order = sorted(range(len(ids)), key=ids.__getitem__)
     return Answers(

@@ -12,7 +12,7 @@ from catalog.manifest import Manifest
 from index_builder.publishing.gates import ask_gates
 from index_builder.publishing.marks import keep_from_collection
 from index_builder.publishing.verdict import Thresholds, Verdict, overridden
-from index_builder.publishing.verify import read_published
+from index_builder.publishing.verify import find_version, read_published
 
 _TRIES = 100
 
@@ -83,12 +83,13 @@ def settle(root: str, manifest: Manifest, pointer: Pointer, channel: str) -> Pro
 
 
 def move(root: str, there: Channel, pointer: Pointer, verdicts: Sequence[Verdict]) -> Promotion:
-    """Points `there` to a version if no verdict stops it, and `candidate` in any case.
+    """Points `there` to a version if no verdict stops it, and `candidate` to any that is not damaged.
 
     Raises:
         ConflictError: the channel is not the one that was read any more.
     """
-    _point_candidate(root, pointer)
+    if not any(each.gate == "read_back" and each.refuses for each in verdicts):
+        _point_candidate(root, pointer)
     came_from = there.pointer.version if there.pointer is not None else None
     moved = there.pointer != pointer and not any(each.refuses for each in verdicts)
     if moved:
@@ -123,7 +124,10 @@ def rollback(root: str, channel: str, version: str | None = None, reason: str = 
         IntegrityError: that version was collected, or its manifest is not the published one.
         ConflictError: somebody else moved the channel meanwhile.
     """
-    back = read_channel(root, channel).rolled_back(version, reason)
+    there = read_channel(root, channel)
+    if there.pointer is None:
+        find_version(root, channel)  # Which says what channels there are.
+    back = there.rolled_back(version, reason)
     assert back.pointer is not None
     read_published(root, back.pointer)
     write_channel(root, back)
@@ -133,14 +137,15 @@ def rollback(root: str, channel: str, version: str | None = None, reason: str = 
 def refusal(promotion: Promotion, artifacts: str, name: str) -> GateRefusedError:
     """The error that tells which gates refused, the values, the thresholds, and how to override."""
     sentences = [f"gate {each.gate}: {each.says}" for each in promotion.refused]
-    forced = " ".join(f"--force {each.gate}" for each in promotion.refused if each.gate != "read_back")
+    if promotion.refused[0].gate == "read_back":
+        return GateRefusedError(f"version {promotion.version} was refused; {sentences[0]}; no channel moved")
+    forced = " ".join(f"--force {each.gate}" for each in promotion.refused)
     override = (
         f"; to promote it all the same: catalog-indexer promote --artifacts {shlex.quote(artifacts)} --name {name} "
         f'--version {promotion.version} --channel {promotion.channel} {forced} --reason "…"'
     )
-    damaged = any(each.gate == "read_back" for each in promotion.refused)
     stays = f"{promotion.channel} stays on version {promotion.came_from}" if promotion.came_from else "no channel moved"
     return GateRefusedError(
         f"version {promotion.version} was refused and is left on channel candidate; {stays}; {'; '.join(sentences)}"
-        f"{'' if damaged else override}"
+        f"{override}"
     )

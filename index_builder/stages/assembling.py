@@ -18,7 +18,7 @@ from index_builder.codebook import Codebook, Codes
 from index_builder.index_file import write_flat_index, write_ivf_index, write_whole_index
 from index_builder.items import write_items
 from index_builder.measures import faiss_metric, prepare
-from index_builder.runs import Run, write_run
+from index_builder.runs import Run, list_sizes, write_run
 from index_builder.snapshot_vectors import ITEM_COLUMNS, partition_vectors, read_partition, row_offsets, rows_of_files
 from index_builder.stages.training import read_metadata_type, training_sample
 from index_builder.vector_file import write_vectors
@@ -65,8 +65,9 @@ def write_index_part(job: VersionJob, snapshot: Snapshot, part: int, codebook: C
             return
         if codebook is not None:
             runs = [Run(WorkFolder(job).run(stretch)) for stretch in run_stretches(snapshot, job)]
-            lists = part_bounds(_list_sizes(runs), job.plan.parts)[part]
-            write_ivf_index(path, codebook, job.plan.family == "ivf_pq_fastscan", runs, lists, job.memory)
+            sizes, fastscan = list_sizes(runs), job.plan.family == "ivf_pq_fastscan"
+            lists = part_bounds(sizes, job.plan.parts)[part]
+            write_ivf_index(path, codebook, fastscan, runs, sizes, lists, job.memory)
             return
         metric = faiss_metric(job.plan.metric)
         blocks = _prepared(job, snapshot, range(snapshot.partitions))
@@ -74,10 +75,6 @@ def write_index_part(job: VersionJob, snapshot: Snapshot, part: int, codebook: C
             write_flat_index(path, blocks, snapshot.vectors, snapshot.encoder.dimension, metric)
         else:
             write_whole_index(path, blocks, training_sample(job, snapshot), job.plan.factory, metric)
-
-
-def _list_sizes(runs: Iterable[Run]) -> np.ndarray:
-    return np.sum([run.sizes() for run in runs], axis=0)
 
 
 def part_bounds(sizes: np.ndarray, parts: int) -> list[tuple[int, int]]:
@@ -112,7 +109,7 @@ def write_shard(job: VersionJob, snapshot: Snapshot, number: int) -> None:
 
 def _prepared(job: VersionJob, snapshot: Snapshot, partitions: Iterable[int]) -> Iterator[np.ndarray]:
     for partition in partitions:
-        yield prepare(partition_vectors(job.store, snapshot, partition)[1], job.plan.metric)
+        yield prepare(partition_vectors(job.store, snapshot, partition), job.plan.metric)
 
 
 def numbered(name: str, number: int, count: int) -> str:

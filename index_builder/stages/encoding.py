@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,12 @@ import pyarrow as pa
 
 from catalog import storage
 from catalog.snapshot import FileEntry, Snapshot
-from catalog.vector_column import read_vectors
 from index_builder.code_files import codes_url, write_codes
 from index_builder.codebook import Codebook, encode_block, join_codes, pieces_of
 from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
 from index_builder.measures import prepare
 from index_builder.sample import VectorSample
-from index_builder.snapshot_vectors import row_offsets, rows_of_files
+from index_builder.snapshot_vectors import file_vectors, row_offsets, rows_of_files
 from index_builder.threads import in_threads
 from index_builder.version_job import VersionJob
 from index_builder.work import Stretch, WorkFolder, encoded_stretches
@@ -45,16 +44,32 @@ def encode_stretch(
         queries: prepared.
     """
     url = WorkFolder(job).truth(stretch)
-    if storage.exists(url):
+    answered = storage.exists(url)
+    missing = _without_codes(job, snapshot, stretch, codebook)
+    if answered and not missing:
         return
     found = _nobody(len(queries.rows))
     for batch in _batches(job, snapshot, stretch):
-        vectors = np.concatenate([each.prepared for each in _encoded(job, batch, codebook)])
+        if answered:  # Only codes are missing: they were damaged, and deleted.
+            _encoded(job, snapshot, [pair for pair in batch if pair[0].path in missing], codebook, missing)
+            continue
+        vectors = np.concatenate([each.prepared for each in _encoded(job, snapshot, batch, codebook, missing)])
         numbers = np.concatenate([numbers for _, numbers in batch])
         if (numbers < 0).any():
             vectors, numbers = vectors[numbers >= 0], numbers[numbers >= 0]
         found = merge_neighbours([found, _nearest(queries.vectors, vectors, numbers, job.plan.metric)], job.plan.metric)
-    storage.write(url, _packed(found))
+    if not answered:
+        storage.write(url, _packed(found))
+
+
+def _without_codes(
+    job: VersionJob, snapshot: Snapshot, stretch: Stretch, codebook: tuple[str, Codebook] | None
+) -> set[str]:
+    """The paths of the files of a stretch that have no codes under the codebook."""
+    if codebook is None:
+        return set()
+    files = [entry for partition in stretch.partitions for entry in snapshot.files_of(partition)]
+    return {entry.path for entry in files if not storage.exists(codes_url(job.root, codebook[0], entry))}
 
 
 def _batches(job: VersionJob, snapshot: Snapshot, stretch: Stretch) -> Iterator[list[tuple[FileEntry, np.ndarray]]]:
@@ -84,30 +99,31 @@ class _Piece:
 
 
 def _encoded(
-    job: VersionJob, batch: list[tuple[FileEntry, np.ndarray]], codebook: tuple[str, Codebook] | None
+    job: VersionJob,
+    snapshot: Snapshot,
+    batch: list[tuple[FileEntry, np.ndarray]],
+    codebook: tuple[str, Codebook] | None,
+    missing: Set[str],
 ) -> list[_Piece]:
-    """The pieces of a batch, in order, the codes of its files stored."""
-    urls = [codes_url(job.root, codebook[0], entry) if codebook else "" for entry, _ in batch]
-    missing = [codebook is not None and not storage.exists(url) for url in urls]
+    """The pieces of a batch, in order, the codes of those of its files that are `missing` them stored."""
     empty = np.empty((0, job.plan.dimension), np.float32)
 
     def read() -> Iterator[_Piece]:
         for file, (entry, _) in enumerate(batch):
-            stored = read_vectors(storage.join(job.store, entry.path), job.plan.dimension)
+            stored = file_vectors(job.store, snapshot, entry)
             for piece in pieces_of(len(stored)):
                 yield _Piece(file, stored[piece], empty)
 
     def work(piece: _Piece) -> _Piece:
         prepared = np.asarray(prepare(piece.stored, job.plan.metric), np.float32)
-        encoded = encode_block(codebook[1], prepared) if codebook and missing[piece.file] else None
+        encoded = encode_block(codebook[1], prepared) if codebook and batch[piece.file][0].path in missing else None
         return _Piece(piece.file, empty, prepared, encoded)
 
     pieces = list(in_threads(work, read()))
-    for file, url in enumerate(urls):
-        if codebook and missing[file]:
-            write_codes(
-                url, join_codes(codebook[1], [each.encoded for each in pieces if each.file == file and each.encoded])
-            )
+    for file, (entry, _) in enumerate(batch):
+        if codebook and entry.path in missing:
+            encoded = [each.encoded for each in pieces if each.file == file and each.encoded]
+            write_codes(codes_url(job.root, codebook[0], entry), join_codes(codebook[1], encoded))
     return pieces or [_Piece(0, empty, empty)]
 
 

@@ -13,7 +13,7 @@ from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.snapshot import Snapshot
 from index_builder.sample import MOST_ASKING, Shares, draw, write_sample
-from index_builder.snapshot_vectors import partition_vectors, read_partition, row_offsets
+from index_builder.snapshot_vectors import partition_ids, partition_vectors, read_partition, row_offsets
 from index_builder.version_job import VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 
@@ -70,7 +70,8 @@ def sample_partition(
         return
     offsets = row_offsets(snapshot)
     shares = Shares.of(queries_asked(job, snapshot), job.plan.training_rows, rows, strata)
-    ids, vectors = partition_vectors(job.store, snapshot, partition)
+    ids = partition_ids(job.store, snapshot, partition)
+    vectors = partition_vectors(job.store, snapshot, partition)
     values = _values(job, snapshot, partition)[1] if job.stratify else None
     drawn = draw(ids, vectors, int(offsets[partition]), job.plan.seed, shares, values)
     write_sample(folder.sample(partition) + ".queries", drawn.queries)
@@ -83,5 +84,11 @@ def sampled_rows(job: VersionJob, snapshot: Snapshot) -> int:
 
 
 def queries_asked(job: VersionJob, snapshot: Snapshot) -> int:
-    """How many queries the evaluation asks at most."""
-    return min(job.queries, max(1, int(MOST_ASKING * snapshot.vectors)))
+    """How many queries the evaluation asks at most: for a Flat index, for which nothing is trained, all rows may."""
+    share = 1.0 if job.plan.family == "flat" else MOST_ASKING
+    return min(job.queries, max(1, int(share * snapshot.vectors)))
+
+
+def asking_share(job: VersionJob, snapshot: Snapshot) -> float:
+    """The share of the sampled rows, by their hashes, that ask."""
+    return Shares.of(queries_asked(job, snapshot), 0, sampled_rows(job, snapshot)).queries

@@ -16,16 +16,16 @@ from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.manifest import read_manifest
 from catalog.snapshot import Snapshot
-from index_builder.code_files import codebook_url, describe_codebook, read_codebook, write_codebook
 from index_builder.codebook import IN_MEMORY, Codebook, codebook_id, train_codebook
+from index_builder.codebook_files import DescribedCodebook, describe_codebook, read_codebook, write_codebook
 from index_builder.drift import Fit, measure_fit, reasons_to_retrain
 from index_builder.index_plan import IndexPlan
 from index_builder.measures import prepare
 from index_builder.row_store import RowStore
-from index_builder.sample import VectorSample, kept_rows, merge_samples, read_sample, write_sample
+from index_builder.sample import VectorSample, kept_rows, merge_queries, read_sample, write_sample
 from index_builder.snapshot_vectors import metadata_type
-from index_builder.stages.sampling import queries_asked
-from index_builder.version_job import VersionJob
+from index_builder.stages.sampling import asking_share, queries_asked
+from index_builder.version_job import BUILDER_VERSION, VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 
 # Vectors that the fit of a codebook is measured on.
@@ -49,11 +49,14 @@ def train(job: VersionJob, snapshot: Snapshot) -> None:
     """Stores the queries, the type of the metadata, the codebook, and last what was decided."""
     folder = WorkFolder(job)
     if storage.exists(folder.training()):
-        return
+        decided = read_training(job).codebook
+        if decided is None or describe_codebook(job.root, decided) is not None:
+            return
+        # It was deleted, because it was damaged. Another may take its place, to which other runs and parts belong.
+        folder.forget_codes()
     partitions = sampled_partitions(snapshot, job)
-    asked = merge_samples(
-        [read_sample(folder.sample(each) + ".queries")[0] for each in partitions], queries_asked(job, snapshot)
-    )
+    drawn = [read_sample(folder.sample(each) + ".queries")[0] for each in partitions]
+    asked = merge_queries(drawn, asking_share(job, snapshot), queries_asked(job, snapshot))
     prepared = np.asarray(prepare(asked.vectors, job.plan.metric), np.float32)
     write_sample(folder.queries(), VectorSample(asked.keys, asked.rows, prepared))
     kind = metadata_type(job.store, snapshot)
@@ -108,12 +111,12 @@ def _codebook(job: VersionJob, samples: Sequence[str], held_out: np.ndarray) -> 
             return kept.name, {**report, "decision": "kept", "since": job.earlier, **kept.to_json()}
         why = kept.reasons if kept is not None else ["no codebook of this encoder and plan is there to keep"]
         name = codebook_id(job.plan, job.fingerprint, digest)
-        if not storage.exists(codebook_url(job.root, name)):
+        if describe_codebook(job.root, name) is None:
             codebook = train_codebook(rows, job.plan, Path(scratch) if _is_large(rows) else None)
             fit = measure_fit(codebook, held_out, filling)
             write_codebook(job.root, name, codebook, job.plan, rows.rows, fit)
         described = describe_codebook(job.root, name)
-        fit_now = described[1].to_json() if described else None
+        fit_now = described.fit.to_json() if described else None
         measured = kept.to_json() if kept is not None else {}
         return name, {**report, "decision": "trained", **measured, "reasons": why, "fit": fit_now}
 
@@ -168,18 +171,19 @@ def _earlier_codebook(job: VersionJob, held_out: np.ndarray, sample: np.ndarray)
     assert job.earlier is not None
     manifest = read_manifest(job.root, job.earlier)
     described = describe_codebook(job.root, manifest.codebook) if manifest.codebook else None
-    if described is None or not manifest.codebook or not _same_codebook(described[0], job.plan):
+    if described is None or not manifest.codebook or not _same_codebook(described, job.plan):
         return None
-    then, now = described[1], measure_fit(read_codebook(job.root, manifest.codebook), held_out, sample)
+    then, now = described.fit, measure_fit(read_codebook(job.root, manifest.codebook), held_out, sample)
     # The best that the index can do, not what it is served at: that may follow a clock.
     recalls = (manifest.training.get(name) for name in ("recall_when_trained", "best_recall"))
     return _Kept(manifest.codebook, then, now, reasons_to_retrain(then, now, *recalls))
 
 
-def _same_codebook(described: dict[str, Any], plan: IndexPlan) -> bool:
-    """Whether a codebook of the described plan serves the plan; the number of training rows may differ."""
+def _same_codebook(described: DescribedCodebook, plan: IndexPlan) -> bool:
+    """Whether a codebook serves the plan as one that is trained now would; the number of training rows may differ."""
     wanted = {name: value for name, value in plan.codebook_identity().items() if name != "training_rows"}
-    return all(described.get(name) == value for name, value in wanted.items())
+    same = all(described.plan.get(name) == value for name, value in wanted.items())
+    return same and described.builder == BUILDER_VERSION
 
 
 def codebook_to_use(job: VersionJob) -> Codebook | None:

@@ -34,7 +34,7 @@ def test_help_is_fast_because_it_imports_nothing_heavy() -> None:
 
 
 def test_a_consumer_of_artifacts_needs_neither_beam_nor_tensorflow_nor_pillow() -> None:
-    modules = modules_after("import index_builder.catalog_index, index_builder.listing; import faiss")
+    modules = modules_after("import index_builder.catalog_index, index_builder.publishing.listing; import faiss")
     assert modules.isdisjoint({"apache_beam", "tensorflow", "PIL"})
 
 
@@ -140,9 +140,12 @@ def test_index_json_has_the_documented_fields(published: list[object], tmp_path:
         "recall",
         "version",
         "channel",
+        "promoted",
+        "gates",
         "seconds",
         "seconds_by_stage",
     }
+    assert done["promoted"]
     assert set(done["recall"]) == {"1", "10", "100"}
 
 
@@ -184,7 +187,7 @@ def test_a_question_that_cannot_be_answered_is_refused(published: list[object], 
         (["--vector", tmp_path], "is not a NumPy .npy file of numbers"),
         (["--image", tmp_path / "none.jpg"], "there is no such file, or it cannot be read"),
         (["--image", tmp_path / "page.jpg"], "unsupported_format"),
-        (["--item", "item-0001", "--channel", "canary"], "has no channel 'canary'; its channels are: prod"),
+        (["--item", "item-0001", "--channel", "canary"], "has no channel 'canary'; its channels are: candidate, prod"),
         (["--item", "item-0001", "--version", "v9"], "has no version 'v9'; its versions are: 000001-"),
     ):
         refused = cli("search", *published, *flags)
@@ -202,7 +205,7 @@ def test_an_image_is_not_encoded_by_another_encoder(published: list[object], tmp
 
 def test_versions_lists_what_is_published(published: list[object], cli: Cli) -> None:
     listed = cli("versions", *published, "--json").json["versions"]
-    assert [(version["vectors"], version["channels"]) for version in listed] == [(40, ["prod"])]
+    assert [(version["vectors"], version["channels"]) for version in listed] == [(40, ["candidate", "prod"])]
     assert "prod" in cli("versions", *published).out
 
 

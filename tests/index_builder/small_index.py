@@ -14,7 +14,7 @@ from index_builder.index_file import write_flat_index, write_ivf_index
 from index_builder.index_plan import IndexPlan
 from index_builder.measures import faiss_metric, prepare
 from index_builder.row_store import RowStore
-from index_builder.runs import Run, write_run
+from index_builder.runs import Run, list_sizes, write_run
 from index_builder.sample import VectorSample
 from index_builder.searcher import Searcher
 from index_builder.vector_file import write_vectors
@@ -43,7 +43,8 @@ def write_index(
     for number, file in enumerate(files):
         write_run(f"{path}.run-{number}", plan.lists, codebook.inner.code_size, [file])
         runs.append(Run(f"{path}.run-{number}"))
-    write_ivf_index(path, codebook, plan.family == "ivf_pq_fastscan", runs, lists or (0, plan.lists), memory)
+    fastscan = plan.family == "ivf_pq_fastscan"
+    write_ivf_index(path, codebook, fastscan, runs, list_sizes(runs), lists or (0, plan.lists), memory)
 
 
 def write_flat(path: Path, vectors: np.ndarray, metric: str) -> None:

@@ -10,7 +10,7 @@ from index_builder.codebook import Codebook, Codes, train_codebook
 from index_builder.index_file import write_ivf_index
 from index_builder.index_plan import IndexPlan
 from index_builder.row_store import RowStore
-from index_builder.runs import Run, write_run
+from index_builder.runs import Run, list_sizes, write_run
 
 
 def stored(vectors: np.ndarray) -> RowStore:
@@ -36,6 +36,7 @@ def write_synthetic_index(path: Path, plan: IndexPlan, vectors: int) -> Path:
     run = path.with_suffix(".run")
     write_run(str(run), plan.lists, codes.codes.shape[1], [(codes, np.arange(vectors))])
     fastscan = plan.family == "ivf_pq_fastscan"
-    write_ivf_index(path, codebook, fastscan, [Run(str(run))], (0, plan.lists), 256 << 20)
+    runs = [Run(str(run))]
+    write_ivf_index(path, codebook, fastscan, runs, list_sizes(runs), (0, plan.lists), 256 << 20)
     run.unlink()
     return path

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from catalog.errors import IntegrityError, UsageError
 from index_builder import searcher as searcher_module
 from index_builder.catalog_index import CatalogIndex, Match, OperatingPoint, merge_matches
 from tests.conftest import REPOSITORY
+from tests.index_builder.at_once import wrong_at_once
 from tests.index_builder.vectors import clustered, exact_rows
 from tests.index_builder.versions import publish_version
 
@@ -240,20 +240,8 @@ def test_threads_that_search_with_filters_at_once_get_what_one_gets(shop: Shop) 
         lambda index: index.search(queries[:3], 4, allow=[row["item_id"] for row in shop.rows[:99]]),
     ]
     alone = [question(shop.index) for question in questions]
-    fresh, wrong = CatalogIndex.open(str(shop.root), "shop"), []  # Which has read no column yet.
-
-    def work(first: int) -> None:
-        for turn in range(24):
-            number = (first + turn) % len(questions)
-            if questions[number](fresh) != alone[number]:
-                wrong.append(number)
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert wrong == []
+    fresh = CatalogIndex.open(str(shop.root), "shop")  # Which has read no column yet.
+    assert wrong_at_once(len(questions), lambda number: questions[number](fresh) == alone[number], turns=24) == []
 
 
 def test_a_consumer_needs_neither_beam_nor_tensorflow(tmp_path: Path) -> None:

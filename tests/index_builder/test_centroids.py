@@ -3,7 +3,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -97,3 +99,42 @@ def test_every_cell_with_vectors_gets_centroids_in_proportion_and_none_more_than
 def test_too_few_vectors_are_an_error() -> None:
     with pytest.raises(ValueError, match="5 vectors are too few for 6 centroids"):
         share_out(6, np.array([2, 3]))
+
+
+class _FaissWithGpu:
+    """FAISS as it is, with a GPU that is a CPU."""
+
+    StandardGpuResources = object
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(faiss, name)
+
+    def get_num_gpus(self) -> int:
+        return 1
+
+    def index_cpu_to_all_gpus(self, index: Any) -> Any:
+        assert module._ON_GPU.locked()
+        self.taken.append(index.d)
+        return index
+
+
+def test_only_a_large_k_means_goes_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, vectors = _FaissWithGpu(), clustered(500, 8)
+    expected = module.k_means(vectors, 10, False, 1)
+    monkeypatch.setattr(module, "faiss", lambda: library)
+    assert module.has_gpu()
+    for fewest, taken in ((500 * 10 * 8 + 1, []), (500 * 10 * 8, [8])):
+        monkeypatch.setattr(module, "GPU_FROM", fewest)
+        np.testing.assert_array_equal(module.k_means(vectors, 10, False, 1), expected)
+        assert library.taken == taken
+    assert not module._ON_GPU.locked()
+
+
+def test_sub_quantizers_and_the_cells_of_thousands_of_lists_stay_off_the_gpu() -> None:
+    sub_quantizer = 65_536 * 256 * 16
+    vectors_of_a_cell, centroids_of_a_cell = 64 * 16_384 // 181, 16_384 // 181
+    assert max(sub_quantizer, vectors_of_a_cell * centroids_of_a_cell * 1_280) < module.GPU_FROM
+    assert module.GPU_FROM <= 256 * 362 * 362 * 256  # The cells of 65,536 lists, of 256 dimensions.

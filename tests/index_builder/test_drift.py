@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from index_builder.drift import Fit, measure_fit, reasons_to_retrain
+from index_builder.factory import parse_factory
 from index_builder.measures import prepare
 from tests.index_builder.small_index import trained
 from tests.index_builder.vectors import clustered, small_plan
@@ -42,6 +43,15 @@ def test_a_fit_is_what_a_plain_computation_says() -> None:
     assert fit.quantization_error == pytest.approx(((rotated - decoded) ** 2).sum(axis=1).mean(), rel=1e-3)
     assert fit.imbalance == pytest.approx(16 * ((sizes / 3_000) ** 2).sum(), rel=1e-4)
     assert (fit.empty_lists, fit.held_out, fit.sampled) == (float((sizes == 0).mean()), 3_000, 3_000)
+
+
+def test_an_index_of_one_list_is_measured_like_any_other() -> None:
+    vectors = prepare(clustered(300, 24), "l2")
+    codebook = trained(vectors, parse_factory("IVF1,SQ8", 300, 24, "l2"))
+    fit = measure_fit(codebook, vectors, vectors)
+    assert fit.coarse_distance == pytest.approx(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean(), rel=1e-3)
+    assert 0 < fit.quantization_error < 1e-3 * fit.coarse_distance
+    assert (fit.imbalance, fit.empty_lists) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def write(path: Path, plan: IndexPlan, vectors: np.ndarray) -> Codebook:
         runs.append((str(path.parent / f"run{number}"), part))
     write_run(runs[0][0], plan.lists, codebook.inner.code_size, [part for _, part in runs])
     fastscan = plan.family == "ivf_pq_fastscan"
-    write_ivf_index(path, codebook, fastscan, [Run(runs[0][0])], (0, plan.lists), 1 << 20)
+    run = Run(runs[0][0])
+    write_ivf_index(path, codebook, fastscan, [run], run.sizes(), (0, plan.lists), 1 << 20)
     return codebook
 
 

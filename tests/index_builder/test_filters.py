@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from catalog.errors import IntegrityError, UsageError
 from index_builder.filters import Filters
 from index_builder.items import Items
 from index_builder.row_set import RowFilter, RowSet
+from tests.index_builder.at_once import wrong_at_once
 from tests.index_builder.vectors import clustered
 from tests.index_builder.versions import publish_version
 
@@ -141,23 +141,15 @@ def test_what_is_kept_is_bounded_and_is_not_read_again(
 
 def test_threads_that_filter_at_once_choose_the_same_rows(version: tuple[Items, list[dict[str, Any]]]) -> None:
     items = version[0]
-    shared, wrong = Filters(items, kept_bytes=200), []
+    shared = Filters(items, kept_bytes=200)
     wanted = [{"stock": stock, "colour": colour} for stock in range(7) for colour in ("red", "blue", None)]
     right = [Filters(items).rows(where=where).list_rows().tolist() for where in wanted]  # type: ignore[union-attr]
 
-    def work(first: int) -> None:
-        for turn in range(40):
-            number = (first * 3 + turn) % len(wanted)
-            found = shared.rows(where=wanted[number])
-            if found is None or found.list_rows().tolist() != right[number]:
-                wrong.append(number)
+    def is_right(number: int) -> bool:
+        found = shared.rows(where=wanted[number])
+        return found is not None and found.list_rows().tolist() == right[number]
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert wrong == []
+    assert wrong_at_once(len(wanted), is_right, turns=40) == []
 
 
 def test_items_in_several_files_are_one_table(version: tuple[Items, list[dict[str, Any]]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from index_builder.row_set import RowFilter, RowSet
 from index_builder.searcher import OperatingPoint, Searcher
 from index_builder.stored_search import measure, nearest_first
 from index_builder.vector_file import StoredVectors, write_vectors
+from tests.index_builder.at_once import wrong_at_once
 from tests.index_builder.vectors import clustered, exact_rows
 from tests.index_builder.versions import build_index, write_parts
 
@@ -122,22 +122,13 @@ def test_eight_threads_at_once_get_the_answers_that_one_gets(factory: str, tmp_p
         for selector in (None, chosen)
     ]
     alone = [searcher.search(queries, 10, point, selector) for queries, point, selector in questions]
-    wrong: list[int] = []
 
-    def work(first: int) -> None:
-        for turn in range(60):
-            number = (first + turn) % len(questions)
-            queries, point, selector = questions[number]
-            found = searcher.search(queries, 10, point, selector)
-            if not all(np.array_equal(mine, right) for mine, right in zip(found, alone[number], strict=True)):
-                wrong.append(number)
+    def is_right(number: int) -> bool:
+        queries, point, selector = questions[number]
+        found = searcher.search(queries, 10, point, selector)
+        return all(np.array_equal(mine, right) for mine, right in zip(found, alone[number], strict=True))
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert wrong == []
+    assert wrong_at_once(len(questions), is_right, turns=60) == []
 
 
 @pytest.mark.parametrize("factory", ["IVF24,PQ4", "PCAR8,IVF24_HNSW8,SQfp16", "IVF24,PQ8x4fs"])

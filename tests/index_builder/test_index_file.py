@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -10,10 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
-from catalog.errors import IntegrityError
-from index_builder.code_files import read_codebook, read_codes, write_codebook, write_codes
 from index_builder.codebook import Codebook, encode_vectors
-from index_builder.drift import Fit
 from index_builder.index_file import write_whole_index
 from index_builder.measures import prepare
 from tests.conftest import REPOSITORY
@@ -125,35 +121,6 @@ def test_training_and_encoding_give_the_same_bytes_for_any_number_of_threads() -
         assert len(done.stdout.split()) == 4
         results.add(done.stdout)
     assert len(results) == 1
-
-
-def test_codes_are_read_as_they_were_written_and_a_damaged_file_is_named(
-    made: tuple[Codebook, np.ndarray, str], tmp_path: Path
-) -> None:
-    codebook, vectors, metric = made
-    path = tmp_path / "c.arrow"
-    codes = encode_vectors(codebook, vectors[:777], metric)
-    write_codes(str(path), codes)
-    again = read_codes(str(path))
-    for one, other in ((codes.lists, again.lists), (codes.rows, again.rows), (codes.codes, again.codes)):
-        np.testing.assert_array_equal(one, other)
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(IntegrityError, match=r"c\.arrow is damaged"):
-        read_codes(str(path))
-
-
-def test_a_stored_codebook_encodes_as_the_one_that_was_trained(
-    made: tuple[Codebook, np.ndarray, str], tmp_path: Path
-) -> None:
-    codebook, vectors, metric = made
-    write_codebook(str(tmp_path), "one", codebook, small_plan(metric), 3_000, Fit(1, 1, 1, 0, 100, 3_000))
-    again = read_codebook(str(tmp_path), "one")
-    one, other = encode_vectors(codebook, vectors, metric), encode_vectors(again, vectors, metric)
-    assert hashlib.sha256(one.codes.tobytes()).digest() == hashlib.sha256(other.codes.tobytes()).digest()
-    np.testing.assert_array_equal(one.lists, other.lists)
-    (tmp_path / "codebooks" / "one" / "codebook.faiss").write_bytes(b"IxPT")
-    with pytest.raises(IntegrityError, match=r"codebook\.faiss is damaged"):
-        read_codebook(str(tmp_path), "one")
 
 
 @pytest.mark.parametrize("metric", ["l1", "l2", "dot"])

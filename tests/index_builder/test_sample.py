@@ -4,8 +4,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from index_builder.sample import Shares, draw, kept_rows, merge_samples, read_sample, write_sample
+from index_builder.sample import (
+    Shares,
+    draw,
+    kept_rows,
+    merge_queries,
+    merge_samples,
+    read_sample,
+    write_sample,
+)
 from tests.index_builder.vectors import clustered
 
 IDS = [f"item-{number}" for number in range(2_000)]
@@ -30,6 +40,28 @@ def test_what_asks_is_not_trained_on() -> None:
     assert len(drawn.queries.rows) > 900
     assert not set(drawn.queries.rows) & set(drawn.training.rows)
     assert len(drawn.queries.rows) + len(drawn.training.rows) == 2_000
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 80), st.integers(1, 20), st.integers(0, 1_900))
+def test_somebody_always_asks_and_no_more_than_are_wanted(rows: int, queries: int, parts: int, first: int) -> None:
+    ids, vectors, shares = IDS[first : first + rows], VECTORS[first : first + rows], Shares.of(queries, rows, rows)
+    cuts = [range(part, rows, parts) for part in range(parts)]
+    drawn = [draw([ids[row] for row in cut], vectors[cut], 0, 1, shares) for cut in cuts]
+    asked = merge_queries([each.queries for each in drawn], shares.queries, queries)
+    whole = draw(ids, vectors, 0, 1, shares)
+    below = whole.queries.keys[whole.queries.keys < shares.queries * 2.0**64]
+    assert asked.keys.tolist() == sorted(below.tolist() or whole.queries.keys.tolist())[:queries]
+    assert 1 <= len(asked.keys) <= queries
+    if shares.queries == 1:
+        assert len(asked.keys) == min(rows, queries)
+    # Who is only drawn because nobody asks in his part is trained on as before.
+    assert sum(len(each.training.keys) for each in drawn) == rows - len(below)
+
+
+def test_where_no_vector_is_usable_nobody_asks() -> None:
+    drawn = draw(IDS[:9], np.zeros((9, 6), np.float32), 0, 1, Shares(1.0, 1.0, {}))
+    assert len(merge_queries([drawn.queries], 1.0, 5).keys) == 0
 
 
 def test_vectors_that_are_not_finite_or_zero_are_left_out() -> None:

@@ -19,12 +19,14 @@ from catalog.source import CatalogSource
 from index_builder.catalog_index import CatalogIndex
 from index_builder.evaluation_files import TIMED_FILES
 from index_builder.golden import check_golden, read_golden
+from index_builder.publishing.verdict import GATES, Thresholds
 from index_builder.searcher import OperatingPoint
 from index_builder.stages import encoding, training
 from pipelines import index as module
 from pipelines import index_steps
 from pipelines.embed import EmbedConfig, embed
-from pipelines.index import IndexConfig, index
+from pipelines.index import IndexConfig, index, run_index
+from tests.catalog.test_manifest import valid
 from tests.conftest import Catalog, files_below
 from tests.index_builder.vectors import clustered, exact_rows
 
@@ -156,6 +158,7 @@ def test_a_build_that_died_goes_on_from_its_codebook_and_codes(
     with pytest.raises(Exception, match="No space left on device"):
         index(IndexConfig(store, str(tmp_path / "two"), "shop"))
     assert not (tmp_path / "two" / "shop" / "channels").exists()
+    assert list((tmp_path / "two" / "shop" / "work").rglob("*.run"))  # To go on from.
     monkeypatch.undo()
     monkeypatch.setattr(training, "train_codebook", die)
     monkeypatch.setattr(encoding, "encode_block", die)
@@ -190,7 +193,7 @@ def test_a_published_version_answers_its_golden_queries_at_its_default_point(sto
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert (evaluation["recall"], evaluation["default"]) == (summary.recall, opened.default.to_json())
     roles = {entry.role for entry in opened.manifest.files}
-    assert roles == {"index", "items", "vectors", "evaluation", "timings", "plot", "golden"}
+    assert roles == {"index", "items", "vectors", "evaluation", "timings", "plot", "golden", "answers", "source"}
 
 
 def test_what_a_builder_left_that_died_after_publishing_is_cleared_away(store: str, tmp_path: Path) -> None:
@@ -252,9 +255,14 @@ def test_the_manifest_names_every_file_and_what_it_was_made_of(store: str, tmp_p
     there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert there.pop("manifest.json")
     assert named == there
+    embeddings = sorted(Path(store).glob("files/*/*.parquet"))
     assert manifest["source"] == {
         "store": store,
         "snapshot": 1,
+        "lineage": 1,
+        "sha256": there["source.json"],
+        "files": len(embeddings),
+        "bytes": sum(path.stat().st_size for path in embeddings),
         "counts": {
             "embedded": 2700,
             "rejected": 0,
@@ -266,7 +274,26 @@ def test_the_manifest_names_every_file_and_what_it_was_made_of(store: str, tmp_p
         },
     }
     assert manifest["encoder"]["fingerprint"] == "f" * 64
-    assert set(manifest["seconds_by_stage"]) == {"sample", "train", "encode", "merge", "assemble", "evaluate"}
+    assert set(manifest["seconds_by_stage"]) == {"sample", "train", "encode", "merge", "assemble", "evaluate", "gates"}
+    source = json.loads((folder / "source.json").read_text())
+    hashes = {entry["sha256"] for entry in source["files"]}
+    assert hashes == {hashlib.sha256(path.read_bytes()).hexdigest() for path in embeddings}
+    assert manifest["counts"] == {
+        "input": 2700,
+        "embedded": 2700,
+        "reused": 0,
+        "rejected": 0,
+        "removed": 0,
+        "indexed": 2700,
+    }
+    assert manifest["parent"] is None
+    assert [verdict["gate"] for verdict in manifest["gates"]] == list(GATES)
+    assert manifest["serving"]["load_flags"] == ["IO_FLAG_MMAP", "IO_FLAG_READ_ONLY"]
+    assert manifest["serving"]["memory_bytes"] > (folder / "index.faiss").stat().st_size
+    assert len(manifest["training"]["sample_sha256"]) == 64
+    assert manifest["libraries"]["simd"] != "unknown"
+    valid(manifest, "manifest.v2")
+    valid(json.loads((folder.parents[1] / "channels" / "prod.json").read_text()), "channel.v2")
 
 
 def test_what_cannot_be_indexed_is_answered(tmp_path: Path, store: str) -> None:
@@ -284,8 +311,9 @@ def test_a_version_that_was_damaged_is_not_pointed_to_again(store: str, tmp_path
     path = tmp_path / "a" / "shop" / "versions" / summary.version / "index.faiss"
     whole = path.read_bytes()
     path.unlink()
-    with pytest.raises(IntegrityError, match=f"{path} is missing"):
-        index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))
+    promotion = run_index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))[1]
+    assert not promotion.moved
+    assert f"{path} is missing" in promotion.refused[0].says
     assert not (tmp_path / "a" / "shop" / "channels" / "canary.json").exists()
     path.write_bytes(whole)
     index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))
@@ -316,7 +344,9 @@ def test_an_item_comes_first_among_its_exact_copies_and_all_of_k_come(tmp_path: 
     root = tmp_path / "embeddings"
     root.mkdir()
     same = np.repeat(clustered(1, DIMENSION), 2_500, axis=0)
-    index(IndexConfig(make_store(root, same), str(tmp_path / "a"), "shop"))
+    # All in one list, which a gate would not let pass.
+    lenient = Thresholds(list_imbalance=1_000)
+    index(IndexConfig(make_store(root, same), str(tmp_path / "a"), "shop", thresholds=lenient))
     opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
     for number in (0, 8, 2_499):
         matches = opened.search_item(f"item-{number:05d}", 20)

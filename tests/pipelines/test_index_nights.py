@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from catalog import canonical_json
 from catalog.errors import UsageError
 from catalog.import_vectors import ImportConfig, import_vectors
 from catalog.vector_source import VectorInput
@@ -162,3 +163,22 @@ def test_recall_is_given_by_vendor_and_the_target_chooses_the_default_point(tmp_
     assert evaluation["default"]["nprobe"] <= min(
         (each["nprobe"] for each in evaluation["points"] if each not in cheaper), default=0
     )
+
+
+@pytest.mark.parametrize("older", ["a builder that trains otherwise", "a format without checksums"])
+def test_a_codebook_of_an_older_builder_is_not_kept(tmp_path: Path, older: str) -> None:
+    config = IndexConfig(night(tmp_path, clustered(3_000, DIMENSION), names(3_000)), str(tmp_path / "a"), "shop")
+    first = manifest_of(tmp_path, index(config).version)
+    path = tmp_path / "a" / "shop" / "codebooks" / first["codebook"] / "codebook.json"
+    value = json.loads(path.read_text())
+    del value["sha256"]
+    if "format" in older:
+        value["schema_version"] = 2
+    else:
+        value["builder_version"] -= 1
+    path.write_bytes(canonical_json.dump({**value, "sha256": canonical_json.digest(value)}))
+    night(tmp_path, clustered(3_001, DIMENSION), names(3_001))
+    second = manifest_of(tmp_path, index(config).version)
+    assert second["training"]["decision"] == "trained"
+    assert second["training"]["reasons"] == ["no codebook of this encoder and plan is there to keep"]
+    assert second["codebook"] != first["codebook"]

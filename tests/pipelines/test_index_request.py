@@ -62,6 +62,19 @@ def test_an_impossible_budget_ends_the_job_before_anything_is_written(tmp_path: 
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"stratify": "colour"}, "--stratify colour: the metadata"), ({"factory": "IVF4,PQ8"}, "learns 256 centroids")],
+)
+def test_a_wrong_request_that_only_a_worker_can_tell_leaves_no_work_behind(
+    tmp_path: Path, wrong: dict[str, str], message: str
+) -> None:
+    store = stored(tmp_path, clustered(300, DIMENSION))
+    with pytest.raises(UsageError, match=message):
+        index(IndexConfig(store, str(tmp_path / "a"), "shop", **wrong))
+    assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
+
+
 def test_a_recall_target_chooses_the_family_and_the_point(tmp_path: Path) -> None:
     store = stored(tmp_path, clustered(ROWS, DIMENSION))
     summary = index(IndexConfig(store, str(tmp_path / "a"), "shop", recall_target=0.95))

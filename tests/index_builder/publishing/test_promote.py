@@ -89,6 +89,20 @@ def test_a_refused_version_is_left_on_candidate_and_the_error_tells_what_to_do(
     )
 
 
+def test_a_damaged_version_is_not_even_a_candidate(tmp_path: Path, said: list[Verdict]) -> None:
+    root = str(tmp_path)
+    published_version(root, "v1")
+    said[:] = [
+        Verdict("read_back", False, 0, 4, "index.faiss is damaged"),
+        Verdict("fresh_process", False, None, None, ""),
+    ]
+    promotion = promote(root, published_version(root, "v2", None), "prod", Thresholds(), {})
+    assert (served(root), served(root, "candidate")) == ("v1", "v1")
+    assert str(refusal(promotion, "a", "shop")) == (
+        "version v2 was refused; gate read_back: index.faiss is damaged; no channel moved"
+    )
+
+
 def test_what_was_forced_is_recorded_with_the_move(tmp_path: Path, said: list[Verdict]) -> None:
     root = str(tmp_path)
     published_version(root, "v1")
@@ -186,6 +200,8 @@ def test_rollback_is_one_write_whatever_the_size_of_the_index(tmp_path: Path, mo
     with pytest.raises(UsageError, match="channel prod has no earlier version"):
         rollback(root, "prod")
     assert served(root, "candidate") == "v2"
+    with pytest.raises(UsageError, match=r"has no channel 'canary'; its channels are: candidate, prod"):
+        rollback(root, "canary")
 
 
 def test_a_rollback_to_a_version_that_is_gone_is_refused_and_names_it(tmp_path: Path) -> None:
