@@ -1,4 +1,4 @@
-"""A night as a DAG of Apache Airflow 3 (or 2.10 and later, whose `airflow.decorators` has the same names).
+"""A night as a DAG of Apache Airflow 3, or of 2.10 and later.
 
 The night runs in an environment of its own, which Airflow's workers only start. The exit code decides: a failure is
 tried again and goes on from where it stopped; a wrong configuration or a refused version is not, for it would come out
@@ -10,12 +10,12 @@ from __future__ import annotations
 import datetime
 import subprocess
 
-from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-
 try:
     from airflow.sdk import dag, task
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 except ImportError:  # Airflow 2
     from airflow.decorators import dag, task
+    from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 PROGRAM = "/opt/catalog-indexer/.venv/bin/catalog-indexer"
 CONFIG = "/etc/catalog-indexer/nightly.yaml"

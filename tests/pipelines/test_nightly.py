@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from catalog.process_identity import ProcessIdentity
 from index_builder.publishing.verify import find_version, verify
 from pipelines.nightly import exit_code, nightly
 from pipelines.nightly_config import read_nightly
-from tests.conftest import Finished
+from tests.conftest import REPOSITORY, Finished
 from tests.pipelines.nights import write_catalog, write_config
 
 ELSEWHERE = ProcessIdentity("elsewhere", "boot", "pid:[1]", 7, "100")
@@ -170,6 +171,16 @@ def test_a_night_that_lost_its_lock_stops_before_the_next_stage_and_before_a_cha
     assert read_channel(str(night / "artifacts" / "shop"), "prod").pointer is None
     assert latest(night)["exit_code"] == 4
     assert lock(night).run == "thief"
+
+
+def test_every_field_of_a_report_is_documented_and_no_other(night: Path) -> None:
+    (night / "catalog.csv").unlink()
+    run(night)
+    section = (REPOSITORY / "docs" / "formats.md").read_text().split("### The report of a night")[1].split("###")[0]
+    named = [
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    ]
+    assert sorted([*named, "schema_version"]) == sorted(latest(night))
 
 
 def test_exit_codes_tell_a_scheduler_what_to_do() -> None:
