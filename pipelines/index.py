@@ -15,7 +15,7 @@ from typing import Any
 import apache_beam as beam
 
 from catalog import storage
-from catalog.errors import UsageError
+from catalog.errors import MissingExtraError, UsageError
 from catalog.manifest import Manifest, artifact_root, check_name, manifest_url
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from index_builder.build_progress import WHOLE, look, units_by_stage
@@ -168,12 +168,12 @@ def _look_every(root: str) -> float:
 
 def _run(pipeline: beam.Pipeline, job: VersionJob) -> None:
     """Runs a build. Another builder of the same version may be faster and clear the work away; that is as good. What
-    was asked for in a wrong way will not be resumed, and leaves no work behind."""
+    was asked for in a wrong way will not be resumed, and leaves no work behind; where a package is missing, it will."""
     try:
         run(pipeline)
     except Exception as error:
         if not storage.exists(manifest_url(job.root, job.version)):
-            if isinstance(error, UsageError):
+            if isinstance(error, UsageError) and not isinstance(error, MissingExtraError):
                 storage.delete_tree(WorkFolder(job).url)
             raise
 
