@@ -11,6 +11,7 @@ from catalog.errors import MissingExtraError
 _EXTRAS_OF_MODULE = {
     "apache_beam": ("pipeline",),
     "faiss": ("cpu", "gpu"),
+    "jsonschema": ("pipeline",),
     "keras": ("pipeline",),
     "matplotlib": ("pipeline",),
     "PIL": ("pipeline",),
@@ -20,6 +21,7 @@ _EXTRAS_OF_MODULE = {
     "tensorflow": ("pipeline",),
     "threadpoolctl": ("pipeline",),
     "tensorflow_hub": ("pipeline",),
+    "yaml": ("pipeline",),
 }
 
 
