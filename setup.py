@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
-    package_data={"catalog": ["schemas/*.json"]},
+    package_data={"catalog": ["schemas/*.json"], "pipelines": ["nightly.schema.json", "run_report.html"]},
     # What a consumer of published artifacts needs, and nothing else; `cpu` or `gpu` adds FAISS.
     install_requires=[
         "isal>=1.7,<2",  # CRC-32 at the speed of memory, for every page of vectors that is read
@@ -35,6 +35,8 @@ setup(
             "setuptools>=75,<81",  # tensorflow-hub imports pkg_resources, which setuptools 81 took out
             "tf-keras>=2.20,<2.22",
             "openvino>=2026.0,<2027",
+            "pyyaml>=6.0.1,<7",  # the configuration of `nightly`
+            "jsonschema>=4.21,<5",  # which is checked against its schema
             "pillow>=12,<14",
             "matplotlib>=3.9,<4",  # the recall curve of a version
             "threadpoolctl>=3.5,<4",
@@ -42,6 +44,7 @@ setup(
         # Both distributions install the package `faiss`: never in one environment.
         "cpu": ["faiss-cpu>=1.15.1,<1.16"],
         "gpu": ["faiss-gpu>=1.15.1,<1.16", "tensorflow[and-cuda]>=2.20,<2.22"],
+        "metrics": ["prometheus-client>=0.20,<1"],  # of an index that is served
         "dataflow": ["apache-beam[gcp]>=2.77,<2.78"],
         "dev": [
             "build>=1.2",

@@ -17,6 +17,10 @@ class MissingExtraError(UsageError):
     """An optional package is not installed."""
 
 
+class EncoderMismatchError(UsageError):
+    """Vectors of two encoders would be compared."""
+
+
 class IntegrityError(CatalogIndexerError):
     """Stored bytes are not the bytes that were written."""
 
@@ -35,3 +39,13 @@ class LockedError(CatalogIndexerError):
     """Another run of the same work is under way."""
 
     exit_code = 4
+
+
+def meant_for_user(error: BaseException) -> CatalogIndexerError | None:
+    """The error for the user inside what a runner or a library wrapped around it, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, CatalogIndexerError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

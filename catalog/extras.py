@@ -11,14 +11,17 @@ from catalog.errors import MissingExtraError
 _EXTRAS_OF_MODULE = {
     "apache_beam": ("pipeline",),
     "faiss": ("cpu", "gpu"),
+    "jsonschema": ("pipeline",),
     "keras": ("pipeline",),
     "matplotlib": ("pipeline",),
     "PIL": ("pipeline",),
+    "prometheus_client": ("metrics",),
     "pkg_resources": ("pipeline",),  # wanted by tensorflow_hub
     "s3fs": ("s3",),
     "tensorflow": ("pipeline",),
     "threadpoolctl": ("pipeline",),
     "tensorflow_hub": ("pipeline",),
+    "yaml": ("pipeline",),
 }
 
 

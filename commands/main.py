@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from catalog.errors import CatalogIndexerError
+from catalog.errors import CatalogIndexerError, meant_for_user
 from catalog.extras import explain_missing
 from catalog.storage import redact_text
 from commands.output import SecretsLeftOut
@@ -39,6 +39,7 @@ COMMANDS = (
     "rollback",
     "pin",
     "gc",
+    "nightly",
 )
 # Of two words; each is a module as well, `index_plan`.
 SUBCOMMANDS = ("index plan",)
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(args, str(error))
         return error.exit_code
     except Exception as error:
-        cause = explain_missing(error) if isinstance(error, ModuleNotFoundError) else _user_error(error)
+        cause = explain_missing(error) if isinstance(error, ModuleNotFoundError) else meant_for_user(error)
         if cause is None and isinstance(error, OSError) and error.filename and error.strerror:
             cause = CatalogIndexerError(f"{error.filename}: {error.strerror}")
         message = str(cause) if cause else f"{type(error).__name__}: {error} (--debug shows where)"
@@ -111,16 +112,6 @@ def _interrupt_at_once(command: str) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _user_error(error: BaseException) -> CatalogIndexerError | None:
-    """The error meant for the user inside what a runner wrapped around it, if there is one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CatalogIndexerError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
 
 
 class _Parser(argparse.ArgumentParser):

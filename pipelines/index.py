@@ -123,8 +123,14 @@ def run_index(
     config: IndexConfig,
     say: Callable[[str], None] = lambda line: None,
     report: Callable[[Progress], None] = lambda progress: None,
+    before_moving: Callable[[], None] = lambda: None,
 ) -> tuple[IndexSummary, Promotion]:
-    """`index`, and what the gates said."""
+    """`index`, and what the gates said.
+
+    Args:
+        config, say, report: see `index`.
+        before_moving: called when the version is built and no channel points to it yet; what it raises ends the job.
+    """
     started = time.monotonic()
     store = storage.absolute(config.embeddings)
     pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))  # Which validates them, before any work.
@@ -147,6 +153,7 @@ def run_index(
         units = units_by_stage(job, snapshot)
         with watched(lambda: look(job, units), WHOLE, snapshot.vectors, report, every=_look_every(job.root)):
             _run(pipeline, job)
+    before_moving()
     pointer = log_published(job.root, job.version)
     manifest = read_published(job.root, pointer)
     if there:

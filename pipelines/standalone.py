@@ -12,12 +12,16 @@ from dataclasses import asdict
 from catalog.errors import CatalogIndexerError
 from catalog.storage import redact_text
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
+from pipelines.nightly_flags import add_nightly_flags
+
+_FLAGS = {"embed": add_embed_flags, "index": add_index_flags, "nightly": add_nightly_flags}
 
 
 def main(job: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs `embed` or `index`; returns the exit code: 0 done, 1 the run failed, 2 wrong usage, 3 a gate refused."""
+    """Runs `embed`, `index` or `nightly`; returns the exit code: 0 done, 1 the run failed, 2 wrong usage, 3 a gate
+    refused, 4 another run is under way."""
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.{job}", allow_abbrev=False)
-    {"embed": add_embed_flags, "index": add_index_flags}[job](parser)
+    _FLAGS[job](parser)
     args, beam_arguments = parser.parse_known_args(arguments)
     try:
         sys.stdout.write(json.dumps(_run(job, args, beam_arguments)) + "\n")
@@ -33,6 +37,14 @@ def _run(job: str, args: argparse.Namespace, beam_arguments: Sequence[str]) -> d
         from pipelines.embed import embed
 
         return asdict(embed(embed_config(args, beam_arguments), _say))
+    if job == "nightly":
+        from pipelines.nightly import nightly
+        from pipelines.nightly_config import read_nightly
+
+        night = nightly(read_nightly(args.config, beam_arguments), _say)
+        if night.error is not None:
+            raise night.error
+        return night.to_json()
     from index_builder.publishing.promote import refusal
     from pipelines.index import run_index
 

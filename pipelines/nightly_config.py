@@ -1,0 +1,253 @@
+"""`nightly.yaml`: read, checked against its schema, and made into the two jobs of a night.
+
+Keys are the flags of `embed` and `index`, and are given to the parsers of those flags, so that both mean the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import functools
+import json
+import os
+import posixpath
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from catalog import storage
+from catalog.errors import UsageError
+from catalog.extras import require
+from catalog.manifest import artifact_root
+from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
+
+if TYPE_CHECKING:
+    from pipelines.embed import EmbedConfig
+    from pipelines.index import IndexConfig
+
+SCHEMA = Path(__file__).with_name("nightly.schema.json")
+_LEASE = "15min"
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+# Keys whose values are places, relative to the folder of the configuration.
+_PLACES = ("catalog", "images_root", "allow_root")
+_STORES = ("embeddings", "artifacts", "reports")
+# A flag of Beam whose value is for nobody to read.
+_SECRET_FLAG = re.compile(r"(?i)^(--\w*(?:password|passwd|secret|token|credential)\w*=).*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class NightlyConfig:
+    """A night.
+
+    Attributes:
+        where: the file that it was read from.
+        embed: the first job.
+        index: the second one.
+        reports: URL of the folder of the reports.
+        lock: URL of the lock.
+        lease: seconds that a run that fell silent holds the lock.
+        fail_on_rejects: fail before indexing when more rows were rejected or could not be read for now.
+        settings: what the file says, places made absolute and secrets left out, for the report.
+    """
+
+    where: str
+    embed: EmbedConfig
+    index: IndexConfig
+    reports: str
+    lock: str
+    lease: float
+    fail_on_rejects: int | None
+    settings: dict[str, Any]
+
+
+def read_nightly(place: str, beam_arguments: Sequence[str] = ()) -> NightlyConfig:
+    """The night that a file asks for.
+
+    Args:
+        place: path or URL of the file.
+        beam_arguments: flags for Beam, after those of the file.
+
+    Raises:
+        UsageError: names the file, the path inside it, the value, and what would be right.
+    """
+    where = storage.redact(place)
+    try:
+        data = storage.read_bytes(place)
+    except FileNotFoundError:
+        raise UsageError(f"--config {where}: no such file") from None
+    require("yaml")
+    from pipelines.yaml_file import parse_yaml
+
+    value = parse_yaml(data, where)
+    check_nightly(value, where)
+    value = with_places(value, storage.parent_of(storage.absolute(place)), where)
+    try:
+        return _night(value, where, [*value.get("beam", ()), *beam_arguments])
+    except UsageError as error:
+        raise type(error)(f"{where}: {error}") from None
+
+
+def check_nightly(value: Any, where: str) -> None:
+    """Raises UsageError for something that the schema does not allow."""
+    validator = require("jsonschema").Draft202012Validator(schema())
+    errors = list(validator.iter_errors(value))
+    if errors:
+        # An unknown key first: what is missing may be what was misspelt.
+        raise UsageError(_sentence(min(errors, key=lambda error: error.validator != "additionalProperties"), where))
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the file."""
+    return dict(json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def _sentence(error: Any, where: str) -> str:
+    path = _dotted(error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(key for key in error.instance if key not in known)
+        near = difflib.get_close_matches(unknown, known, 1)
+        right = f"did you mean {_below(path, near[0])}?" if near else f"the keys there are: {', '.join(known)}"
+        return f"{where}: {_below(path, unknown)} is no key of a night; {right}"
+    if error.validator == "required":
+        name = next(key for key in error.validator_value if key not in error.instance)
+        return f"{where}: {_below(path, name)} is missing; expected {_expected(error.schema['properties'][name])}"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"{where}: {path} has the key {_shown(error.instance)}; expected a name without ="
+    return f"{where}: {path or 'the whole'} is {_shown(error.instance)}; expected {_expected(error.schema)}"
+
+
+def _expected(part: Mapping[str, Any]) -> str:
+    """What would be right, in words."""
+    if "$ref" in part:
+        return str(schema()["$defs"][part["$ref"].rsplit("/", 1)[1]]["description"])
+    if "enum" in part:
+        return f"one of {', '.join(part['enum'])}"
+    if part.get("type") == "object":
+        return "keys and values" if "properties" not in part else f"the keys {', '.join(part['properties'])}"
+    return "a list" if part.get("type") == "array" else str(part["description"])
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _dotted(path: Sequence[Any]) -> str:
+    text = ""
+    for each in path:
+        text = f"{text}[{each}]" if isinstance(each, int) else _below(text, each)
+    return text
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def with_places(value: Mapping[str, Any], folder: str, where: str) -> dict[str, Any]:
+    """The value with every relative place below `folder`, which is the configuration's own."""
+
+    def absolute(place: str) -> str:
+        if storage.is_url(place) or place.startswith(("/", "~")):
+            return storage.absolute(place)
+        if storage.scheme_of(folder) == "file":
+            return os.path.normpath(os.path.join(folder, place))
+        scheme, rest = folder.split("://", 1)
+        bucket, _, path = rest.partition("/")
+        inside = posixpath.normpath(posixpath.join(path, place))
+        if inside.startswith(".."):
+            raise UsageError(f"{where}: {place} leads out of {scheme}://{bucket}; write the whole URL")
+        return f"{scheme}://{bucket}/{inside}"
+
+    def all_absolute(found: Any) -> Any:
+        return [absolute(each) for each in found] if isinstance(found, list) else absolute(found)
+
+    embed = {key: all_absolute(found) if key in _PLACES else found for key, found in value["embed"].items()}
+    if "encoder" in embed:
+        embed["encoder"] = _encoder(embed["encoder"], absolute)
+    stores = {key: absolute(value[key]) for key in _STORES}
+    return {**value, **stores, "embed": embed}
+
+
+def _encoder(spec: str, absolute: Callable[[str], str]) -> str:
+    """The SPEC with the file that it names below the configuration's folder."""
+    kind, _, rest = spec.partition(":")
+    if kind == "savedmodel":
+        path, sign, query = rest.partition("?")
+        return f"{kind}:{absolute(path)}{sign}{query}"
+    name, sign, weights = rest.partition("@")
+    return f"{kind}:{name}@{absolute(weights)}" if kind == "keras" and weights.endswith(".h5") else spec
+
+
+def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> NightlyConfig:
+    stores = {name: value[name] for name in ("embeddings", "artifacts", "name")}
+    wanted = dict(value.get("index", {}))
+    gates, labels = wanted.pop("gates", {}), wanted.pop("labels", {})
+    named = {"label": [f"{name}={text}" for name, text in labels.items()]}
+    if "source_version_column" in value["embed"] and value["embed"].get("changes") != "column":
+        raise UsageError("embed.source_version_column is for embed.changes: column")
+    embedding = {name: found for name, found in value["embed"].items() if name != "fail_on_rejects"}
+    embed = _parsed(add_embed_flags, {**embedding, "output": value["embeddings"]}, "embed")
+    index = _parsed(add_index_flags, {**stores, **wanted, **gates, **named}, "index")
+    beam = [_SECRET_FLAG.sub(r"\1…", flag) for flag in beam_arguments]
+    settings: dict[str, Any] = _without_secrets({**value, "beam": beam})
+    for name in _STORES:
+        storage.check_writable(value[name])
+    return NightlyConfig(
+        where=where,
+        embed=embed_config(embed, beam_arguments),
+        index=index_config(index, beam_arguments),
+        reports=value["reports"],
+        lock=storage.join(artifact_root(value["artifacts"], value["name"]), "locks", "nightly.json"),
+        lease=_duration(value.get("lock", {}).get("lease", _LEASE)),
+        fail_on_rejects=value["embed"].get("fail_on_rejects"),
+        settings=settings,
+    )
+
+
+def _parsed(
+    add_flags: Callable[[argparse.ArgumentParser], None], values: Mapping[str, Any], section: str
+) -> argparse.Namespace:
+    """The flags of a job with the values of a section."""
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            said = re.sub(r"^argument --([a-z-]+): ", lambda flag: f"{flag[1].replace('-', '_')}: ", message)
+            raise UsageError(f"{section}.{said}")
+
+    parser = Parser(allow_abbrev=False)
+    add_flags(parser)
+    arguments: list[str] = []
+    for key, value in values.items():
+        flag = f"--{key.replace('_', '-')}"
+        if isinstance(value, bool):
+            arguments += [flag] if value else []
+        elif key == "catalog":
+            arguments += [flag, *(value if isinstance(value, list) else [value])]
+        else:
+            arguments += [f"{flag}={_plain(each)}" for each in (value if isinstance(value, list) else [value])]
+    return parser.parse_args(arguments)
+
+
+def _plain(value: Any) -> str:
+    """A value as a flag has it: in JSON Schema 2.0 is a whole number too."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _duration(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+) ?([a-z]+)", text).groups()  # type: ignore[union-attr]
+    seconds = float(number) * _SECONDS[unit]
+    if seconds < 10:
+        raise UsageError(f"lock.lease is {text!r}; expected 10s at least, for it is renewed every third of it")
+    return seconds
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return storage.redact_text(storage.redact(value)) if isinstance(value, str) else value

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from catalog import storage
+from catalog.errors import UsageError
+from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
+from pipelines.gate_flags import add_gate_flags
+from pipelines.nightly_config import NightlyConfig, read_nightly, schema
+
+LEAST: dict[str, Any] = {
+    "name": "shop",
+    "artifacts": "/a",
+    "embeddings": "/e",
+    "reports": "/r",
+    "embed": {"catalog": "/c.csv"},
+}
+# A value for every key, none of them the default.
+EMBED = {
+    "catalog": ["/c.csv", "gs://b/*.parquet"],
+    "encoder": "savedmodel:/m?size=96",
+    "images_root": "/i",
+    "allow_http": True,
+    "allow_root": ["/i", "gs://b/i"],
+    "image_template": "{a}.jpg",
+    "item_id_column": "a",
+    "image_column": "b",
+    "product_id_column": "c",
+    "source_version_column": "d",
+    "changes": "column",
+    "precision": "bfloat16",
+    "engine": "openvino",
+    "vector_type": "float32",
+    "partitions": 32,
+    "max_bytes": 1000,
+    "max_pixels": 2000,
+    "max_frames": 3,
+    "compact_at": 0.125,
+    "may_lose": 1,
+    "threads": 3,
+    "accelerator": "type:nvidia-l4;count:1",
+    "worker_memory": "16GB",
+}
+INDEX = {
+    "channel": "canary",
+    "metric": "cosine",
+    "rerank": "none",
+    "memory_budget": "2GiB",
+    "bytes_per_vector": 40.5,
+    "recall_target": 0.875,
+    "latency_target": 7,
+    "parts": 2,
+    "factory": "IVF4,SQ8",
+    "stratify": "category",
+    "queries": 50,
+    "retrain": True,
+    "build_memory": 1 << 20,
+}
+GATES = {
+    "recall_floor": 0.25,
+    "recall_drop": 0.5,
+    "count_drift": 3,
+    "list_imbalance": 4.5,
+    "self_lookup": 0.75,
+    "overlap": 0.125,
+    "allow_encoder_change": True,
+}
+LABELS = {"team": "shop = 1", "note": "--x"}
+
+
+def read(folder: Path, value: Any, *beam: str) -> NightlyConfig:
+    path = folder / "nightly.yaml"
+    path.write_text(yaml.safe_dump(value) if not isinstance(value, str) else value)
+    return read_nightly(str(path), beam)
+
+
+def flags_of(*add: Any) -> set[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    for each in add:
+        each(parser)
+    return {action.dest for action in parser._actions}
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(schema())
+
+
+def test_the_keys_are_the_flags_of_the_jobs_but_for_those_that_no_night_needs() -> None:
+    properties = schema()["properties"]
+    embed, index = properties["embed"]["properties"], properties["index"]["properties"]
+    assert set(embed) - {"fail_on_rejects"} == flags_of(add_embed_flags) - {"output"} == set(EMBED)
+    gates = set(index["gates"]["properties"])
+    by_hand = {"force", "reason", "pin", "snapshot"}
+    elsewhere = {"embeddings", "artifacts", "name", "label"}
+    assert gates == flags_of(add_gate_flags) - by_hand == set(GATES)
+    assert set(index) - {"gates", "labels"} == flags_of(add_index_flags) - gates - by_hand - elsewhere == set(INDEX)
+
+
+def test_every_key_means_what_the_flag_of_its_name_means(tmp_path: Path) -> None:
+    value = {**LEAST, "embed": EMBED, "index": {**INDEX, "gates": GATES, "labels": LABELS}, "beam": ["--x=1"]}
+    night = read(tmp_path, value, "--y=2")
+
+    def flags(values: dict[str, Any]) -> list[str]:
+        found: list[str] = []
+        for name, each in values.items():
+            flag = f"--{name.replace('_', '-')}"
+            if name == "catalog":
+                found += [flag, *each]
+            elif isinstance(each, list):
+                found += [f"{flag}={one}" for one in each]
+            else:
+                found += [flag] if each is True else [f"{flag}={each}"]
+        return found
+
+    parser = argparse.ArgumentParser()
+    add_embed_flags(parser)
+    embed = parser.parse_args([*flags(EMBED), "--output=/e"])
+    assert night.embed == embed_config(embed, ("--x=1", "--y=2"))
+    parser = argparse.ArgumentParser()
+    add_index_flags(parser)
+    labels = [f"--label={name}={text}" for name, text in LABELS.items()]
+    stores = ["--embeddings=/e", "--artifacts=/a", "--name=shop"]
+    index = parser.parse_args([*flags({**INDEX, **GATES}), *labels, *stores])
+    assert night.index == index_config(index, ("--x=1", "--y=2"))
+    assert night.index.labels == LABELS
+
+
+def test_what_is_left_out_is_the_default_of_the_flag(tmp_path: Path) -> None:
+    night = read(tmp_path, LEAST)
+    parser = argparse.ArgumentParser()
+    add_embed_flags(parser)
+    assert night.embed == embed_config(parser.parse_args(["--catalog", "/c.csv", "--output=/e"]), ())
+    parser = argparse.ArgumentParser()
+    add_index_flags(parser)
+    stores = ["--embeddings=/e", "--artifacts=/a", "--name=shop"]
+    assert night.index == index_config(parser.parse_args(stores), ())
+    assert (night.lease, night.fail_on_rejects) == (900, None)
+    assert night.lock == "/a/shop/locks/nightly.json"
+
+
+def test_relative_places_are_below_the_folder_of_the_file(tmp_path: Path) -> None:
+    value = {
+        **LEAST,
+        "artifacts": "a",
+        "embeddings": "../e",
+        "reports": "./r/",
+        "embed": {
+            "catalog": ["c/*.csv", "/d.csv", "gs://b/e.csv"],
+            "images_root": "i",
+            "encoder": "savedmodel:m?size=9",
+        },
+    }
+    night = read(tmp_path, value)
+    assert night.index.artifacts == f"{tmp_path}/a"
+    assert night.embed.output == night.index.embeddings == f"{tmp_path.parent}/e"
+    assert night.reports == f"{tmp_path}/r"
+    assert night.embed.source.catalogs == (f"{tmp_path}/c/*.csv", "/d.csv", "gs://b/e.csv")
+    assert night.embed.source.images_root == f"{tmp_path}/i"
+    assert night.embed.encoder == f"savedmodel:{tmp_path}/m?size=9"
+    for spec, expected in (
+        ("color-histogram", "color-histogram"),
+        ("tfhub:google/x/1", "tfhub:google/x/1"),
+        ("keras:MobileNetV2@imagenet", "keras:MobileNetV2@imagenet"),
+        ("keras:MobileNetV2@w/x.weights.h5", f"keras:MobileNetV2@{tmp_path}/w/x.weights.h5"),
+    ):
+        assert read(tmp_path, {**LEAST, "embed": {"catalog": "c", "encoder": spec}}).embed.encoder == expected
+
+
+def test_a_file_in_a_bucket_has_its_places_in_the_bucket() -> None:
+    value = {**LEAST, "artifacts": "a", "embeddings": "../e", "embed": {"catalog": "/c.csv"}}
+    storage.write("memory://bucket/config/shop/nightly.yaml", yaml.safe_dump(value).encode())
+    night = read_nightly("memory://bucket/config/shop/nightly.yaml")
+    assert night.index.artifacts == "memory://bucket/config/shop/a"
+    assert night.embed.output == "memory://bucket/config/e"
+    value["embeddings"] = "../../../e"
+    storage.write("memory://bucket/config/shop/nightly.yaml", yaml.safe_dump(value).encode())
+    with pytest.raises(UsageError, match=r"\.\./\.\./\.\./e leads out of memory://bucket; write the whole URL"):
+        read_nightly("memory://bucket/config/shop/nightly.yaml")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The least configuration with one more value."""
+    whole: dict[str, Any] = {**LEAST, "embed": dict(LEAST["embed"])}
+    part = whole
+    *sections, key = path.split("/")
+    for section in sections:
+        part = part.setdefault(section, {})
+    part[key] = value
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("index/gates/overlap", 1.5, "index.gates.overlap is 1.5; expected a number from 0 to 1"),
+        ("index/gates/overlap", True, "index.gates.overlap is true; expected a number from 0 to 1"),
+        ("index/gates/overlapp", 1, "index.gates.overlapp is no key of a night; did you mean index.gates.overlap?"),
+        ("nam", "x", "nam is no key of a night; did you mean name?"),
+        ("lock/zzz", "x", "lock.zzz is no key of a night; the keys there are: lease"),
+        ("index/force", ["overlap"], "index.force is no key of a night; "),
+        ("name", 7, "name is 7; expected a name of letters, digits, '.', '_' and '-', a letter or a digit first"),
+        ("index/memory_budget", "lots", 'index.memory_budget is "lots"; expected a size such as 500MB, 2GiB or 4096'),
+        ("index/memory_budget", "0MB", "index.memory_budget: 0MB is not above 0"),
+        ("index/labels/team", 7, "index.labels.team is 7; expected text (in quotes where it looks like a number)"),
+        ("index/labels/a=b", "x", 'index.labels has the key "a=b"; expected a name without ='),
+        ("index/metric", "hamming", 'index.metric is "hamming"; expected one of cosine, dot, l2, l1'),
+        ("index", None, "index is null; expected the keys channel, "),
+        ("index/gates", [1], "index.gates is [1]; expected the keys recall_floor, "),
+        ("embed/catalog", [], "embed.catalog is []; expected a path, a URL, or a list of them"),
+        ("embed/catalog", ["a", 3], "embed.catalog[1] is 3; expected a path or a URL"),
+        ("embed/threads", 0, "embed.threads is 0; expected a whole number, at least 1"),
+        ("embed/threads", 1.5, "embed.threads is 1.5; expected a whole number, at least 1"),
+        ("embed/source_version_column", "x", "embed.source_version_column is for embed.changes: column"),
+        ("embeddings", "http://h/e", "http://h/e: writing to http:// is not supported"),
+        ("lock/lease", "1s", "lock.lease is '1s'; expected 10s at least"),
+        ("lock/lease", 900, "lock.lease is 900; expected a time such as 900s, 15min or 1h"),
+        ("beam", "--x", 'beam is "--x"; expected a list'),
+        ("beam", ["x"], 'beam[0] is "x"; expected a flag of Beam such as --runner=DataflowRunner'),
+    ],
+)
+def test_an_error_is_one_sentence_with_the_file_the_path_the_value_and_what_would_be_right(
+    tmp_path: Path, path: str, value: Any, said: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        read(tmp_path, changed(path, value))
+    assert str(refused.value).startswith(f"{tmp_path}/nightly.yaml: {said}")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    for name in ("name", "artifacts", "embeddings", "reports", "embed"):
+        with pytest.raises(UsageError, match=rf"nightly.yaml: {name} is missing; expected "):
+            read(tmp_path, {key: value for key, value in LEAST.items() if key != name})
+    with pytest.raises(UsageError, match=r"nightly.yaml: embed.catalog is missing; expected a path, a URL, or a list"):
+        read(tmp_path, {**LEAST, "embed": {"encoder": "color-histogram"}})
+    for empty in ("", "- a\n", "text\n"):
+        with pytest.raises(UsageError, match=r"nightly.yaml: the whole is .*; expected the keys name, "):
+            read(tmp_path, empty)
+    with pytest.raises(UsageError, match=r"^--config /none.yaml: no such file$"):
+        read_nightly("/none.yaml")
+
+
+def test_the_settings_for_the_report_hold_no_secrets(tmp_path: Path) -> None:
+    value = changed("embed/catalog", ["https://user:SECRET@h/c.csv?sig=SECRET"])
+    night = read(tmp_path, {**value, "beam": ["--jdbc_password=SECRET", "--project=p"]}, "--token=SECRET")
+    assert "SECRET" not in str(night.settings)
+    assert night.settings["embed"]["catalog"] == ["https://h/c.csv"]
+    assert night.settings["beam"] == ["--jdbc_password=…", "--project=p", "--token=…"]
