@@ -37,11 +37,10 @@ def rewritten(root: Path, name: str) -> Manifest:
     return replace(manifest, files=files)
 
 
-def test_a_version_without_golden_queries_answers_and_source_is_checked_as_far_as_it_goes(root: Path) -> None:
+def test_a_version_without_answers_and_source_is_checked_as_far_as_it_goes(root: Path) -> None:
     found = findings(root, read_manifest(str(root), "v1"))
     assert all(ok for ok, _ in found.values())
-    assert {name: found[name][1] for name in ("golden queries", "answers", "source", "codebook")} == {
-        "golden queries": "none are stored with it",
+    assert {name: found[name][1] for name in ("answers", "source", "codebook")} == {
         "answers": "it was built before answers were kept",
         "source": "it was built before its files were listed",
         "codebook": "an index of this kind has none",
