@@ -70,7 +70,7 @@ def report(**changes: Any) -> dict[str, Any]:
             "bytes_per_vector": 28.4,
             "recall": {"1": 0.95, "10": 0.91},
             "gates": [gate(), gate(gate="recall_floor", passed=False, forced="a fair")],
-            "seconds_by_stage": {"train": 100.0, "encode": 250.0},
+            "seconds_by_stage": {"another": 1.0, "encode": 250.0, "train": 100.0},
         },
         "replaced": "000011-def",
         "pareto": [point],
@@ -85,7 +85,8 @@ def test_a_page_has_what_the_report_has() -> None:
         *("shop: done", "run ab12cd34, exit code 0", "1 h 6 min, on night-1", "35,207input", "1,200embedded"),
         *("not_found7", "000012-abc, on channel prod, in place of 000011-def", "IVF64,PQ8, cosine"),
         *("overlappassed0.93750.593.8% of the answers", "recall_floorforced: a fair", "recall@10 0.9100"),
-        *("8100012,3450.91000.9000 to 0.9200default", "embedthis run1 h 0 min", "encodebuild4 min 10 s", "c.csv"),
+        *("8100012,3450.91000.9000 to 0.9200default", "embedthis run1 h 0 min", "c.csv"),
+        "trainbuild1 min 40 sencodebuild4 min 10 sanotherbuild1.0 s",
     ):
         assert text in page.text, text
     assert page.open == []
