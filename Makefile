@@ -39,6 +39,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.index --json
 	$(BIN)/python -m benchmarks.read_vectors --json
 	$(BIN)/python -m benchmarks.plan --json
+	$(BIN)/python -m benchmarks.consume --json
 
 tools:
 	@if [ -x $(TOOLS)/fake-gcs-server ] && [ -x $(TOOLS)/versitygw ]; then :; \
@@ -48,7 +49,7 @@ tools:
 
 # Resolves requirements.lock anew from the ranges in setup.py.
 lock: $(INSTALLED)
-	$(BIN)/uv pip compile --quiet setup.py --extra pipeline --extra cpu --extra dev --universal \
+	$(BIN)/uv pip compile --quiet setup.py --extra pipeline --extra cpu --extra metrics --extra dev --universal \
 	    --python-version 3.11 --generate-hashes --no-header --upgrade -o requirements.lock
 
 clean:

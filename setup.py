@@ -44,6 +44,7 @@ setup(
         # Both distributions install the package `faiss`: never in one environment.
         "cpu": ["faiss-cpu>=1.15.1,<1.16"],
         "gpu": ["faiss-gpu>=1.15.1,<1.16", "tensorflow[and-cuda]>=2.20,<2.22"],
+        "metrics": ["prometheus-client>=0.20,<1"],  # of an index that is served
         "dataflow": ["apache-beam[gcp]>=2.77,<2.78"],
         "dev": [
             "build>=1.2",

@@ -17,6 +17,10 @@ class MissingExtraError(UsageError):
     """An optional package is not installed."""
 
 
+class EncoderMismatchError(UsageError):
+    """Vectors of two encoders would be compared."""
+
+
 class IntegrityError(CatalogIndexerError):
     """Stored bytes are not the bytes that were written."""
 

@@ -15,6 +15,7 @@ _EXTRAS_OF_MODULE = {
     "keras": ("pipeline",),
     "matplotlib": ("pipeline",),
     "PIL": ("pipeline",),
+    "prometheus_client": ("metrics",),
     "pkg_resources": ("pipeline",),  # wanted by tensorflow_hub
     "s3fs": ("s3",),
     "tensorflow": ("pipeline",),

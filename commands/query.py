@@ -10,8 +10,9 @@ import numpy as np
 
 from catalog import storage
 from catalog.encoder_info import IMPORTED
-from catalog.errors import UsageError
+from catalog.errors import EncoderMismatchError, UsageError
 from index_builder.catalog_index import CatalogIndex, Match, OperatingPoint
+from index_builder.consuming.opening import check_encoder
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,10 @@ def _from_image(path: str, spec: str | None, index: CatalogIndex) -> np.ndarray:
             "a vector of a picture; ask with --item or --vector"
         )
     encoder = load_encoder(spec or wanted.spec)
-    if encoder.info.fingerprint != wanted.fingerprint:
-        raise UsageError(
-            f"the encoder {spec or wanted.spec} (fingerprint {encoder.info.fingerprint[:12]}) is not the one that the "
-            f"index was made with ({wanted.name}, fingerprint {wanted.fingerprint[:12]}); name that one with --encoder"
-        )
+    try:
+        check_encoder(index.manifest, encoder.info.fingerprint)
+    except EncoderMismatchError as error:
+        raise UsageError(f"{spec or wanted.spec}: {error}; name that one with --encoder") from None
     try:
         image = ImageLoader(wanted.input_size, DecodeLimits()).load_bytes(storage.read_bytes(path))
     except OSError:

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-import tempfile
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catalog import canonical_json, storage
+from catalog.channel import Pointer
 from catalog.errors import IntegrityError, UsageError
-from catalog.manifest import Manifest, ManifestFile, artifact_root, manifest_url, version_folder
+from catalog.manifest import Manifest, artifact_root, manifest_url
+from index_builder.consuming.cache import Cache
+from index_builder.consuming.local_files import LocalFiles, local_files
+from index_builder.consuming.opening import Opening, check_encoder
 from index_builder.filters import Filters
 from index_builder.golden import check_golden, read_golden
 from index_builder.items import Items
 from index_builder.matches import Match, matches_of, merge_matches
+from index_builder.measured_points import MeasuredPoint, cheapest, read_points
 from index_builder.measures import prepare, similarity
-from index_builder.publishing.verify import find_version, index_files, read_published, verify_files
+from index_builder.publishing.verify import find_version, index_files, read_published
+from index_builder.query_vectors import check_queries
 from index_builder.row_set import RowFilter
 from index_builder.searcher import OperatingPoint, Searcher
 
-__all__ = ["CatalogIndex", "Match", "MeasuredPoint", "OperatingPoint", "merge_matches"]
+if TYPE_CHECKING:
+    from index_builder.consuming.live_index import LiveIndex
 
-# An operating point, and its recall by depth: "1", "10".
-MeasuredPoint = tuple[OperatingPoint, dict[str, float]]
+__all__ = ["CatalogIndex", "Match", "MeasuredPoint", "OperatingPoint", "merge_matches"]
 
 
 class CatalogIndex:
-    """A version in memory, or mapped into it. Open one with `CatalogIndex.open`; many threads may search it at once."""
+    """A version in memory, or mapped into it. Open one with `CatalogIndex.open`; many threads may search it at once.
+
+    FAISS hangs in a forked child: a server that forks its workers opens its index in each worker, after the fork.
+
+    Attributes:
+        manifest: of the version.
+        default: the operating point to search at.
+        points: measured ones, cheapest first.
+        opening: how it was opened, for whoever opens the next version likewise; None if it was not by `open`.
+        load_seconds: from the look at the manifest to the first answer; 0.0 if it was not opened by `open`.
+    """
 
     def __init__(
         self,
@@ -36,13 +51,15 @@ class CatalogIndex:
         searcher: Searcher,
         items: Items,
         points: Sequence[MeasuredPoint],
-        scratch: tempfile.TemporaryDirectory[str],
+        files: LocalFiles,
         golden: Path | None = None,
     ) -> None:
         self.manifest = manifest
         self.default = OperatingPoint.from_json(manifest.search)
         self.points = list(points)
-        self._scratch = scratch  # Downloaded files live as long as the index; a version on a local disk has none.
+        self.opening: Opening | None = None
+        self.load_seconds = 0.0
+        self._files = files
         self._searcher = searcher
         self._items = items
         self._filters = Filters(items)
@@ -56,8 +73,10 @@ class CatalogIndex:
         channel: str = "prod",
         version: str | None = None,
         parts: Sequence[int] | None = None,
+        cache: str | Path | None = None,
+        encoder: str | None = None,
     ) -> CatalogIndex:
-        """Opens the version that a channel points to, every byte verified first.
+        """Opens the version that a channel points to: every byte verified, the golden queries answered as they were.
 
         Args:
             artifacts: URL of the artifact store.
@@ -65,43 +84,105 @@ class CatalogIndex:
             channel: to follow.
             version: to open instead.
             parts: numbers of the index files to open, from 0, where several servers share the parts of a large index;
-                their answers are put together by `merge_matches`. All of them if None.
+                their answers are put together by `merge_matches`. All of them if None. The golden queries ask all
+                parts: with some of them open they are asked, and not compared.
+            cache: folder for what is downloaded, shared by the processes of a machine; $CATALOG_INDEXER_CACHE if None,
+                else ~/.cache/catalog-indexer. Artifacts on a local disk are opened where they lie.
+            encoder: fingerprint of the encoder that queries will come from.
 
         Raises:
             UsageError: there is no such artifact, channel, version or part.
-            IntegrityError: a file is not what was published.
+            EncoderMismatchError: the version's vectors are another encoder's.
+            IntegrityError: a file is not what was published, or the version answers otherwise than it did.
+            NoSpaceError: the version does not fit into the cache.
         """
         root = artifact_root(artifacts, name)
-        return cls.of(root, read_published(root, find_version(root, channel, version)), parts)
+        opening = Opening(root, None if version else channel, parts, Cache(cache), encoder)
+        return cls.opened(opening, find_version(root, channel, version))
 
     @classmethod
-    def of(cls, root: str, manifest: Manifest, parts: Sequence[int] | None = None) -> CatalogIndex:
+    def opened(cls, opening: Opening, pointer: Pointer) -> CatalogIndex:
+        """`open` of a version that was found already."""
+        started = time.perf_counter()
+        manifest = read_published(opening.root, pointer)
+        if opening.encoder is not None:
+            check_encoder(manifest, opening.encoder)
+        index = cls.of(opening.root, manifest, opening.parts, opening.cache)
+        try:
+            index.warm_up()
+        except BaseException:
+            index.close()
+            raise
+        index.opening = opening.at(pointer)
+        index.load_seconds = time.perf_counter() - started
+        return index
+
+    @classmethod
+    def of(
+        cls, root: str, manifest: Manifest, parts: Sequence[int] | None = None, cache: Cache | None = None
+    ) -> CatalogIndex:
         """Opens the version that a manifest describes, every byte verified first.
 
         Args:
             root: URL of ARTIFACTS/<name>.
             manifest: of the version; it need not be stored yet.
             parts: see `open`.
+            cache: for what is downloaded; if None it is read from the store, and gone after `close`.
 
         Raises:
             UsageError: there is no such part.
             IntegrityError: a file is not what the manifest says.
+            NoSpaceError: the version does not fit into the cache.
         """
-        verify_files(root, manifest, parts)
-        folder = version_folder(root, manifest.version)
-        scratch = tempfile.TemporaryDirectory(prefix="catalog-indexer-")
-
-        def local(entries: Sequence[ManifestFile]) -> list[Path]:
-            return [storage.local_copy(storage.join(folder, entry.path), scratch.name) for entry in entries]
-
         if not manifest.file("index") or not manifest.file("items"):
             raise IntegrityError(f"{manifest_url(root, manifest.version)} names no index or no items")
-        vectors = local(manifest.files_of("vectors"))
-        searcher = Searcher(local(index_files(manifest, parts)), vectors, manifest.metric)
-        items = Items(local(manifest.files_of("items")))
-        measured = [point for path in local(manifest.files_of("evaluation")) for point in _points(path)]
-        golden = local(manifest.files_of("golden"))
-        return cls(manifest, searcher, items, measured, scratch, golden[0] if golden else None)
+        files = local_files(root, manifest, parts, cache)
+        try:
+            vectors = files.of(manifest.files_of("vectors"))
+            searcher = Searcher(files.of(index_files(manifest, parts)), vectors, manifest.metric)
+            items = Items(files.of(manifest.files_of("items")))
+            measured = [point for path in files.of(manifest.files_of("evaluation")) for point in read_points(path)]
+            golden = files.of(manifest.files_of("golden"))
+            return cls(manifest, searcher, items, measured, files, golden[0] if golden else None)
+        except BaseException:
+            files.release()
+            raise
+
+    def warm_up(self) -> None:
+        """Asks the golden queries, which reads the pages that searches read.
+
+        Raises:
+            IntegrityError: one is answered differently. With only some parts open, none can be compared.
+        """
+        if self._golden is None:
+            return
+        if self._whole:
+            differences = self.check()
+            if differences:
+                raise IntegrityError(
+                    f"version {self.manifest.version} answers otherwise than when it was evaluated: {differences[0]}"
+                )
+        else:
+            golden = read_golden(self._golden)
+            self._searcher.search(golden.vectors, golden.rows.shape[1], golden.point)
+
+    @property
+    def _whole(self) -> bool:
+        return self._searcher.rows >= self.manifest.vectors
+
+    def watch(self, every: float = 300.0, jitter: float = 0.2) -> LiveIndex:
+        """Goes on to the versions that the channel points to later. From now on the index belongs to what is returned.
+
+        Args:
+            every: seconds from one look at the channel to the next.
+            jitter: the share of them by which a pause is longer or shorter, so that servers do not ask all at once.
+
+        Raises:
+            UsageError: it was not opened by a channel.
+        """
+        from index_builder.consuming.live_index import LiveIndex
+
+        return LiveIndex(self, every, jitter)
 
     def check(self) -> list[str]:
         """Asks the golden queries that were stored with the version again.
@@ -114,7 +195,7 @@ class CatalogIndex:
         """
         if self._golden is None:
             return []
-        if self._searcher.rows < self.manifest.vectors:
+        if not self._whole:
             raise UsageError(f"only some parts of version {self.manifest.version} are open; the golden queries ask all")
         return check_golden(self._searcher, read_golden(self._golden))
 
@@ -123,8 +204,8 @@ class CatalogIndex:
         return len(read_golden(self._golden).vectors) if self._golden is not None else 0
 
     def close(self) -> None:
-        """Deletes what was downloaded. Searches that are under way end as they would have."""
-        self._scratch.cleanup()
+        """Lets the cache delete what was downloaded. Searches that are under way end as they would have."""
+        self._files.release()
 
     def point_for(self, recall_target: float) -> OperatingPoint:
         """The cheapest measured operating point whose recall@10 reaches a target.
@@ -132,17 +213,7 @@ class CatalogIndex:
         Raises:
             UsageError: none does; the sentence names the best there is.
         """
-        for point, recall in self.points:
-            if recall["10"] >= recall_target:
-                return point
-        version = self.manifest.version
-        if not self.points:
-            raise UsageError(f"version {version} has no measured operating points")
-        point, recall = max(self.points, key=lambda each: each[1]["10"])
-        raise UsageError(
-            f"version {version} reaches no recall@10 of {recall_target:g}; its best is {recall['10']:g}, at "
-            f"nprobe {point.nprobe}"
-        )
+        return cheapest(self.points, recall_target, self.manifest.version)
 
     def search(
         self,
@@ -152,6 +223,7 @@ class CatalogIndex:
         allow: Collection[str] | None = None,
         block: Collection[str] | None = None,
         where: Mapping[str, Any] | None = None,
+        encoder: str | None = None,
     ) -> Any:
         """The nearest items of one vector, or of many in one batch.
 
@@ -166,6 +238,7 @@ class CatalogIndex:
             block: item ids that are no results.
             where: for a column, `product_id` or one of the metadata, a value or a collection of values: a result has
                 one of them in each of the columns.
+            encoder: fingerprint of what made the vectors.
 
         Returns:
             list[Match] for [d], and for [n, d] one such list a vector.
@@ -173,18 +246,14 @@ class CatalogIndex:
         Raises:
             UsageError: a vector has another dimension or a value that is no number, or a filter names no column, or no
                 item at all, of this version.
+            EncoderMismatchError: the version's vectors are another encoder's.
         """
-        vectors = np.asarray(vectors, np.float32)
-        if vectors.ndim not in (1, 2) or vectors.shape[-1] != self._searcher.dimension:
-            raise UsageError(
-                f"the vector has shape {list(vectors.shape)}, the index wants [{self._searcher.dimension}]"
-            )
-        single = vectors.ndim == 1
-        queries = vectors[None] if single else vectors
-        self._check(queries, single)
+        if encoder is not None:
+            check_encoder(self.manifest, encoder)
+        queries = check_queries(vectors, self._searcher.dimension, self.manifest.metric)
         answers = self._answer(queries, k, point, self._filters.rows(allow, block, where))
         matches = [matches_of(found, self._items, self.manifest.metric) for found in answers]
-        return matches[0] if single else matches
+        return matches[0] if np.ndim(vectors) == 1 else matches
 
     def search_item(
         self,
@@ -218,15 +287,6 @@ class CatalogIndex:
         pairs = zip(rows.tolist(), values.tolist(), strict=True)
         return [[pair for pair in zip(*each, strict=True) if pair[0] >= 0] for each in pairs]
 
-    def _check(self, queries: np.ndarray, single: bool) -> None:
-        for wrong, what in (
-            (~np.isfinite(queries).all(axis=1), "has a value that is not a finite number"),
-            (~queries.any(axis=1), "is all zeros, which has no direction and no cosine"),
-        ):
-            if wrong.any() and (self.manifest.metric == "cosine" or "zeros" not in what):
-                which = "the vector" if single else f"vector {int(wrong.argmax())}"
-                raise UsageError(f"{which} {what}")
-
     def item(self, item_id: str) -> dict[str, Any]:
         """item_id, product_id, image_uri and metadata (a dict) of an item. Raises UsageError where there is none."""
         return self._items.item(self._row_of(item_id))
@@ -254,12 +314,3 @@ class CatalogIndex:
     def items(self) -> Items:
         """Row number to item, and item id to row number."""
         return self._items
-
-
-def _points(path: Path) -> list[MeasuredPoint]:
-    """What an evaluation measured, cheapest first."""
-    return canonical_json.parse(
-        path.read_bytes(),
-        str(path),
-        lambda value: [(OperatingPoint.from_json(each), dict(each["recall"])) for each in value["points"]],
-    )

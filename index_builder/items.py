@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,20 @@ class _Shard:
             raise IntegrityError(f"{path} is damaged: {error}") from None
         self.schema = self._file.schema
         self.batches = self._file.num_record_batches
-        self._reading = threading.Lock()  # The file reader is not meant for many threads; what it gives is.
-        self.batch = lru_cache(_BATCHES)(self.read)
+        self.read = _reader(self._file)
+        self.batch = lru_cache(_BATCHES)(self.read)  # Knows nothing of this object, so that both go when it goes.
         self.batch_rows = len(self.batch(0)) if self.batches else 1
         self.rows = (self.batches - 1) * self.batch_rows + len(self.batch(self.batches - 1)) if self.batches else 0
 
-    def read(self, number: int) -> pa.RecordBatch:
-        with self._reading:
-            return self._file.get_batch(number)
+
+def _reader(file: Any) -> Callable[[int], pa.RecordBatch]:
+    reading = threading.Lock()  # The file reader is not meant for many threads; what it gives is.
+
+    def read(number: int) -> pa.RecordBatch:
+        with reading:
+            return file.get_batch(number)
+
+    return read
 
 
 class Items:

@@ -14,10 +14,13 @@ from catalog.channel import read_channel
 from catalog.encoder_info import EncoderInfo
 from catalog.manifest import Manifest, ManifestFile, sha256_of
 from catalog.partition import partitions_of
+from index_builder.golden import Golden, ask_golden, write_golden
 from index_builder.items import write_items
 from index_builder.measures import faiss_metric, prepare
 from index_builder.publishing.promote import move
 from index_builder.publishing.publish import publish
+from index_builder.sample import VectorSample
+from index_builder.searcher import OperatingPoint, Searcher
 from index_builder.vector_file import write_vectors
 
 _PARTITIONS = 8
@@ -72,6 +75,14 @@ def rows_in_order(count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def _golden(folder: Path, prepared: np.ndarray, metric: str, point: dict[str, int]) -> Golden:
+    """What a version answers to every so-manieth of its vectors."""
+    paths = [sorted(folder.glob(pattern)) for pattern in ("index*.faiss", "vectors*.npy")]
+    rows = np.arange(0, len(prepared), max(1, len(prepared) // 32))
+    sample = VectorSample(rows.astype(np.uint64), rows, prepared[rows])
+    return ask_golden(Searcher(*paths, metric), sample, OperatingPoint.from_json(point))
+
+
 def publish_version(
     root: Path,
     vectors: np.ndarray,
@@ -85,6 +96,8 @@ def publish_version(
     name: str = "shop",
     vector_type: str = "float32",
     version: str = "v1",
+    encoder: str = "f" * 64,
+    move_channel: bool = True,
 ) -> list[dict[str, Any]]:
     """Publishes vectors [n, d] under ROOT/<name>; returns the items, row by row."""
     rows = rows_in_order(len(vectors))
@@ -108,6 +121,7 @@ def publish_version(
             shape = last - first, vectors.shape[1]
             write_vectors(folder / f"vectors{part}.npy", [prepared[first:last]], *shape, vector_type)
     (folder / "evaluation.json").write_bytes(canonical_json.dump({"schema_version": 1, "points": points or []}))
+    write_golden(folder / "golden.npz", _golden(folder, prepared, metric, point))
     files = []
     for path in sorted(folder.iterdir()):
         digest, size = sha256_of(str(path))
@@ -116,7 +130,7 @@ def publish_version(
         version=version,
         name=name,
         created_at="2026-01-01T00:00:00+00:00",
-        encoder=EncoderInfo("tiny", "test", vectors.shape[1], (8, 8), metric, metric == "cosine", "f" * 64),
+        encoder=EncoderInfo("tiny", "test", vectors.shape[1], (8, 8), metric, metric == "cosine", encoder),
         metric=metric,
         vectors=len(vectors),
         index={"factory": factory},
@@ -130,5 +144,7 @@ def publish_version(
         files=tuple(files),
     )
     artifact = str(root / name)
-    move(artifact, read_channel(artifact, "prod"), publish(artifact, manifest)[1], [])
+    pointer = publish(artifact, manifest)[1]
+    if move_channel:
+        move(artifact, read_channel(artifact, "prod"), pointer, [])
     return rows
