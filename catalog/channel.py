@@ -147,12 +147,12 @@ class Channel:
     ) -> Channel:
         before = self.pointer.version if self.pointer is not None else None
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        move = Move(action, pointer.version, before, now, _who(), reason, dict(forced))
+        move = Move(action, pointer.version, before, now, who(), reason, dict(forced))
         moves = (*self.moves, move)[-_MOVES_KEPT:]
         return Channel(self.name, pointer, tuple(earlier[:_EARLIER_KEPT]), moves, self.token)
 
 
-def _who() -> str:
+def who() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # A container's user need not have a name.

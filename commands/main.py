@@ -33,10 +33,13 @@ COMMANDS = (
     "index",
     "search",
     "versions",
+    "diff",
     "verify",
     "promote",
     "rollback",
     "nightly",
+    "pin",
+    "gc",
 )
 # Of two words; each is a module as well, `index_plan`.
 SUBCOMMANDS = ("index plan",)

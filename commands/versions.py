@@ -5,35 +5,42 @@ from __future__ import annotations
 import argparse
 
 from commands.artifact_flags import add_artifact_flags
-from commands.output import add_json_flag, print_json, print_table
+from commands.output import add_json_flag, print_json, print_table, say
+from commands.words import age, megabytes
 
 HELP = "list the published versions of an index"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_artifact_flags(parser)
+    parser.add_argument("--all", action="store_true", help="those too that were collected")
     add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from index_builder.publishing.listing import list_versions
 
-    versions = list_versions(args.artifacts, args.name)
+    versions = list_versions(args.artifacts, args.name, args.all)
     if args.json:
         print_json({"versions": versions})
         return 0
-    header = ["version", "created", "vectors", "index", "recall@10", "MB", "channels"]
+    header = ["version", "age", "vectors", "recall@10", "MB", "channels", "labels", "pinned", "state"]
     rows = [
         [
             version["version"],
-            version["created_at"],
-            f"{version['vectors']:,}",
-            version["index"],
-            f"{version['recall']['10']:.3f}",
-            f"{version['bytes'] / 1e6:,.1f}",
+            age(version.get("age_seconds")),
+            f"{version['vectors']:,}" if "vectors" in version else "-",
+            f"{version['recall']['10']:.3f}" if "recall" in version else "-",
+            megabytes(version.get("bytes")),
             ", ".join(version["channels"]) or "-",
+            ", ".join(f"{name}={value}" for name, value in version.get("labels", {}).items()) or "-",
+            "; ".join(version["pins"]) or "-",
+            version["state"],
         ]
         for version in versions
     ]
     print_table(header, rows)
+    for version in versions:
+        if "problem" in version:
+            say(f"version {version['version']}: {version['problem']}")
     return 0

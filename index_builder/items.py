@@ -136,6 +136,18 @@ class Items:
                     values = pc.struct_field(batch.column("metadata"), [column])
                 yield shard.first + number * shard.batch_rows, values
 
+    def ids(self, first: int, last: int) -> pa.Array:
+        """The item ids of the rows `first` to `last` - 1."""
+        found = []
+        for shard in self._shards:
+            row, end = max(first, shard.first), min(last, shard.first + shard.rows)
+            while row < end:
+                number, place = divmod(row - shard.first, shard.batch_rows)
+                part = shard.read(number).column("item_id").slice(place, end - row)
+                found.append(part)
+                row += len(part)
+        return pa.concat_arrays(found) if found else pa.array([], pa.string())
+
     @property
     def partition_starts(self) -> np.ndarray:
         """int64 [partitions]: the first row of each partition."""

@@ -79,6 +79,11 @@ class Searcher:
         """Of the vectors that it is asked with."""
         return int(self._index.d)
 
+    @property
+    def stored(self) -> StoredVectors | None:
+        """The vectors, in row order, as long as this object lives; None where the version stores codes only."""
+        return self._stored
+
     def vector(self, row: int) -> np.ndarray | None:
         """float32 [d] of a row; None where the version stores codes only."""
         return None if self._stored is None else self._stored.take(np.array([row]))[0]

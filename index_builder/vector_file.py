@@ -48,6 +48,11 @@ class StoredVectors:
         """Of each vector."""
         return int(self.parts[0].shape[1])
 
+    @property
+    def dtype(self) -> np.dtype:
+        """That they are stored as."""
+        return self.parts[0].dtype
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         """float32 [n, d] of int64 [n] rows in rising order, read front to back."""
         cuts = np.searchsorted(rows, self.offsets)

@@ -53,6 +53,17 @@ def positive(text: str) -> float:
     return value
 
 
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
+
+
+def duration(text: str) -> float:
+    """An argparse type: seconds, from 90s, 30min, 24h or 7d."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)", text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 30min, 24h or 7d")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
 _SIZE_UNITS = {"": 1, "B": 1}
 _SIZE_UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)}
 _SIZE_UNITS |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)}

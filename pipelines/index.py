@@ -22,6 +22,7 @@ from index_builder.build_progress import WHOLE, look, units_by_stage
 from index_builder.earlier import earlier_version, keep_lists
 from index_builder.measures import check_metric
 from index_builder.plan import PlanRequest, plan_index
+from index_builder.publishing.marks import keep_build_from_collection
 from index_builder.publishing.promote import Promotion, promote, settle
 from index_builder.publishing.publish import log_published
 from index_builder.publishing.verdict import Thresholds
@@ -146,6 +147,7 @@ def run_index(
         say(f"version {job.version} is built already; verifying it")
         storage.delete_tree(WorkFolder(job).url)  # What a builder that died then has left.
     else:
+        keep_build_from_collection(job.root, job.version)
         say(f"building version {job.version}")
         build(pipeline, job, snapshot)
         units = units_by_stage(job, snapshot)

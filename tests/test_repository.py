@@ -67,9 +67,11 @@ def test_every_schema_is_part_of_the_package() -> None:
     assert sorted(path.stem for path in (REPOSITORY / "catalog" / "schemas").glob("*.json")) == [
         "channel.v1",
         "channel.v2",
+        "collection.v1",
         "log.v1",
         "manifest.v1",
         "manifest.v2",
+        "pins.v1",
     ]
 
 

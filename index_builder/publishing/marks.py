@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from catalog import canonical_json, storage
 from catalog.channel import check_schema
-from catalog.errors import ConflictError, UsageError
+from catalog.errors import ConflictError, IntegrityError, UsageError
+from catalog.manifest import manifest_url
 
 SCHEMA_VERSION = 1
 MARKED = "marked"
@@ -17,10 +19,14 @@ _TRIES = 100
 
 @dataclass(frozen=True)
 class Mark:
-    """Since when (UTC, ISO 8601) something is not needed, and whether it is `marked` or already `deleting`."""
+    """Since when (UTC, ISO 8601) something is not needed, and whether it is `marked` or already `deleting`.
+
+    `digest` is of the names of what is there, for what may still grow: another one makes the mark begin anew.
+    """
 
     since: str
     state: str = MARKED
+    digest: str = ""
 
 
 Marks = dict[str, Mark]
@@ -40,7 +46,11 @@ def read_marks(root: str) -> tuple[Marks, str | None]:
 
     def build(value: dict) -> Marks:
         check_schema(value, url)
-        return {path: Mark(**mark) for path, mark in value["marks"].items()}
+        marks = {path: Mark(**mark) for path, mark in value["marks"].items()}
+        for mark in marks.values():
+            if datetime.datetime.fromisoformat(mark.since).tzinfo is None:
+                raise ValueError(f"{mark.since} has no time zone")
+        return marks
 
     return canonical_json.parse(data, url, build), token
 
@@ -67,17 +77,35 @@ def change_marks(root: str, change: Callable[[Marks], Marks]) -> Marks:
 
 
 def keep_from_collection(root: str, version: str) -> None:
-    """Takes the mark of a version away, before a channel or a pin begins to need it.
+    """Takes the mark of a version away, before a channel or a pin begins to need it. Writes only where there is one.
+
+    From here on the collector has to mark it again and let the grace pass: what needs it is written long before.
 
     Raises:
-        UsageError: it is being deleted already.
+        UsageError: it is being deleted.
+        IntegrityError: it is deleted already.
     """
-    path = f"versions/{version}"
+    _take_away(root, [f"versions/{version}"], version)
+    # After the mark: a collector that was through with the version has taken the mark away itself.
+    if not storage.exists(manifest_url(root, version)):
+        raise IntegrityError(f"{manifest_url(root, version)} is missing; version {version} was collected")
 
+
+def keep_build_from_collection(root: str, version: str) -> None:
+    """Takes the mark of a build that was left off away, before it goes on.
+
+    Raises:
+        UsageError: what it left is being deleted.
+    """
+    _take_away(root, [f"versions/{version}", f"work/{version}"], version)
+
+
+def _take_away(root: str, paths: list[str], version: str) -> None:
     def change(marks: Marks) -> Marks:
-        mark = marks.pop(path, None)
-        if mark is not None and mark.state == DELETING:
-            raise UsageError(f"version {version} is being deleted by gc; build it anew, or choose another")
+        for path in paths:
+            mark = marks.pop(path, None)
+            if mark is not None and mark.state == DELETING:
+                raise UsageError(f"version {version} is being deleted by gc; build it anew when gc is through")
         return marks
 
     change_marks(root, change)

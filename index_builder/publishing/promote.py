@@ -120,7 +120,7 @@ def rollback(root: str, channel: str, version: str | None = None, reason: str = 
         The channel as it is now.
 
     Raises:
-        UsageError: the channel has no such earlier version.
+        UsageError: the channel has no such earlier version, or it is being deleted.
         IntegrityError: that version was collected, or its manifest is not the published one.
         ConflictError: somebody else moved the channel meanwhile.
     """
@@ -129,6 +129,8 @@ def rollback(root: str, channel: str, version: str | None = None, reason: str = 
         find_version(root, channel)  # Which says what channels there are.
     back = there.rolled_back(version, reason)
     assert back.pointer is not None
+    # A read, and a write only where the collector means to delete that version.
+    keep_from_collection(root, back.pointer.version)
     read_published(root, back.pointer)
     write_channel(root, back)
     return back

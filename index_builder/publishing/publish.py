@@ -12,6 +12,7 @@ from catalog.channel import Pointer
 from catalog.errors import ConflictError
 from catalog.manifest import Manifest, manifest_url
 from catalog.version_log import append_to_log
+from index_builder.publishing.marks import keep_from_collection
 
 
 def publish(root: str, manifest: Manifest) -> tuple[Manifest, Pointer]:
@@ -23,8 +24,13 @@ def publish(root: str, manifest: Manifest) -> tuple[Manifest, Pointer]:
 
     Returns:
         The manifest that counts - an earlier try's, if that got so far - and the version's entry in the log.
+
+    Raises:
+        UsageError, IntegrityError: a version that it needs is being deleted, or was.
     """
     url = manifest_url(root, manifest.version)
+    for needed in manifest.needs:
+        keep_from_collection(root, needed)
     try:
         storage.create(url, manifest.to_bytes())
     except ConflictError:

@@ -92,12 +92,16 @@ def verify(root: str, pointer: Pointer, parts: Sequence[int] | None = None) -> M
 def verify_files(root: str, manifest: Manifest, parts: Sequence[int] | None = None) -> None:
     """`verify` of the files that a manifest names."""
     for entry in files_to_open(manifest, parts):
-        url = storage.join(version_folder(root, manifest.version), entry.path)
-        try:
-            found, size = sha256_of(url)
-        except FileNotFoundError:
-            raise missing(url, manifest.version) from None
-        check_file(url, entry, found, size)
+        check_stored(storage.join(version_folder(root, manifest.version), entry.path), entry, manifest.version)
+
+
+def check_stored(url: str, entry: ManifestFile, version: str) -> None:
+    """Reads a file of a version. Raises IntegrityError where it is not the published one."""
+    try:
+        found, size = sha256_of(url)
+    except FileNotFoundError:
+        raise missing(url, version) from None
+    check_file(url, entry, found, size)
 
 
 def files_to_open(manifest: Manifest, parts: Sequence[int] | None = None) -> list[ManifestFile]:

@@ -19,6 +19,7 @@ from index_builder.index_parts import load_flags
 from index_builder.items import Items
 from index_builder.publishing.answers import ask, write_answers
 from index_builder.publishing.gates import ask_gates
+from index_builder.publishing.marks import keep_build_from_collection
 from index_builder.publishing.publish import publish
 from index_builder.publishing.soundness import Soundness, measure_soundness
 from index_builder.searcher import OperatingPoint, Searcher
@@ -52,6 +53,7 @@ def finish(job: VersionJob, snapshot: Snapshot, seconds_by_stage: Mapping[str, f
     """
     # Where another builder was faster, its files are not touched.
     if not storage.exists(manifest_url(job.root, job.version)):
+        keep_build_from_collection(job.root, job.version)
         seconds, started = dict(seconds_by_stage), time.perf_counter()
         built = _measured(job, snapshot)
         seconds["evaluate"] = round(time.perf_counter() - started, 3)
