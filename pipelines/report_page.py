@@ -72,8 +72,16 @@ def _version(report: Mapping[str, Any]) -> str:
             ("vectors", f"{index['vectors']:,} of {index['dimension']:,} dimensions"),
             ("index file", f"{index['bytes']:,} bytes, {index['bytes_per_vector']:g} a vector"),
             ("snapshot", str(report["embed"]["snapshot"]) if report["embed"] else ""),
+            *_collected(report["collected"]),
         ],
     )
+
+
+def _collected(collected: Mapping[str, int] | None) -> list[tuple[str, str]]:
+    if collected is None:
+        return []
+    gone = f"{collected['deleted']:,} deleted ({collected['bytes']:,} bytes)"
+    return [("collected", f"{gone}, {collected['waiting']:,} waiting, {collected['marked']:,} marked now")]
 
 
 def _gates(index: Mapping[str, Any] | None) -> str:
