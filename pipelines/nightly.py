@@ -165,7 +165,7 @@ def nightly(
         report = night.report(places, started, stopped)
         try:
             write_report(report)
-        except OSError as error:
+        except (OSError, CatalogIndexerError) as error:
             if stopped is None:
                 raise
             say(f"the report was not written: {error}")

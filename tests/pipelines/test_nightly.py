@@ -133,6 +133,20 @@ def test_more_rejects_than_allowed_fail_before_anything_is_indexed(night: Path) 
     assert run(night).exit_code == 0
 
 
+def test_a_report_that_cannot_be_written_fails_a_night_and_hides_no_other_failure(night: Path) -> None:
+    (night / "file").write_text("x")
+    config = write_config(night, reports="file/reports")
+    with pytest.raises((OSError, UsageError), match=r"file"):
+        nightly(read_nightly(str(config)))
+    assert find_version(str(night / "artifacts" / "shop")).sequence == 1
+    assert lock(night).released
+    (night / "catalog.csv").unlink()
+    said = list[str]()
+    failed = nightly(read_nightly(str(config)), said.append)
+    assert "no such file" in str(failed.error)
+    assert said[-1].startswith("the report was not written: ")
+
+
 def test_a_report_holds_no_secrets_and_escapes_what_it_quotes(night: Path) -> None:
     secret = "https://user:SECRET@127.0.0.1:9/<i>.csv?sig=SECRET"
     write_config(night, embed={"catalog": [secret]}, beam=["--direct_num_workers=1"])
