@@ -22,7 +22,11 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_whole_path_runs_on_a_bucket(
-    bucket: str, make_catalog: Callable[..., Catalog], cli: Callable[..., Finished]
+    bucket: str,
+    make_catalog: Callable[..., Catalog],
+    cli: Callable[..., Finished],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     catalog = make_catalog(30)
     (catalog.csv.parent / "pictures" / "4.png").unlink()
@@ -48,6 +52,10 @@ def test_the_whole_path_runs_on_a_bucket(
     assert cli("verify", *artifact).code == 0
     damaged = next(url for url in storage.list_files(f"{bucket}/artifacts") if url.endswith("items.arrow"))
     storage.write(damaged, storage.read_bytes(damaged)[:-1] + b"\0")
+    # What the cache has is proven still; what is in the store is not served any more.
+    assert cli("search", *artifact, "--item", "item-0007").code == 0
+    assert cli("verify", *artifact).code == 1
+    monkeypatch.setenv("CATALOG_INDEXER_CACHE", str(tmp_path / "another-cache"))
     refused = cli("search", *artifact, "--item", "item-0007")
     assert refused.code == 1
     assert f"{damaged} is damaged" in refused.err
