@@ -38,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
     if night.index is not None:
         where = f"on channel {night.index.channel}" if night.index.promoted else "refused"
         say(f"version {night.index.version} {where}: {night.index.vectors:,} vectors, {night.index.index}")
+    if night.collected is not None:
+        say(
+            f"collected: {night.collected.deleted:,} deleted, {night.collected.waiting:,} waiting, "
+            f"{night.collected.marked:,} marked now"
+        )
     say(f"{night.outcome} in {night.seconds:.1f} s; report {night.page}")
     if args.json:
         print_json(night.to_json())

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from catalog.channel import read_channel
 from catalog.errors import CatalogIndexerError, meant_for_user
 from catalog.lease import Lease, holding
 from catalog.manifest import Manifest, artifact_root, read_manifest
+from index_builder.publishing.collect import DELETED, MARK, WAIT, Fate, collect
 from index_builder.publishing.promote import refusal
 from index_builder.publishing.verify import read_verified
 from pipelines.embed import EmbedSummary, embed
@@ -33,6 +34,24 @@ _LONGEST_FAREWELL = 10.0
 
 
 @dataclass(frozen=True)
+class Collected:
+    """How many versions and leftovers of builds were deleted, wait for the end of their grace, and were marked now; and
+    the bytes of those that were deleted."""
+
+    deleted: int
+    waiting: int
+    marked: int
+    bytes: int
+
+    @classmethod
+    def of(cls, fates: Sequence[Fate]) -> Collected:
+        """Counted by what became of them."""
+        gone = [each for each in fates if each.step == DELETED]
+        waiting, marked = (sum(each.step == step for each in fates) for step in (WAIT, MARK))
+        return cls(len(gone), waiting, marked, sum(each.bytes or 0 for each in gone))
+
+
+@dataclass(frozen=True)
 class NightSummary:
     """What a night did; the fields of its `--json` line but `error`, which is told as its sentence.
 
@@ -42,6 +61,7 @@ class NightSummary:
         exit_code: of the command.
         embed: what the first job did, None if it did not end.
         index: what the second one did, None if it did not end.
+        collected: what became of what nothing needs, None where nothing was asked for or it did not come so far.
         report: URL of the report, and `page` of its page for people.
         error: what stopped it.
     """
@@ -51,6 +71,7 @@ class NightSummary:
     exit_code: int
     embed: EmbedSummary | None
     index: IndexSummary | None
+    collected: Collected | None
     report: str
     page: str
     seconds: float
@@ -58,7 +79,9 @@ class NightSummary:
 
     def to_json(self) -> dict[str, Any]:
         value = {name: found for name, found in vars(self).items() if name != "error"}
-        jobs = {name: asdict(value[name]) if value[name] is not None else None for name in ("embed", "index")}
+        jobs = {
+            name: asdict(value[name]) if value[name] is not None else None for name in ("embed", "index", "collected")
+        }
         return {**value, **jobs, "error": _sentence(self.error) if self.error is not None else None}
 
 
@@ -74,6 +97,7 @@ class _Night:
     seconds: dict[str, float] = field(default_factory=dict)
     embedded: EmbedSummary | None = None
     indexed: IndexSummary | None = None
+    collected: Collected | None = None
 
     def work(self, lease: Lease) -> None:
         """All stages. Raises whatever stops them."""
@@ -92,6 +116,11 @@ class _Night:
             self.indexed, promotion = run_index(config.index, self.say, self.progress, lease.renew)
             if promotion.refused:
                 raise refusal(promotion, config.index.artifacts, config.index.name)
+        if config.retention is not None:
+            with self._stage("retain"):
+                lease.renew()
+                root = artifact_root(config.index.artifacts, config.index.name)
+                self.collected = Collected.of(collect(root, config.retention, delete=True))
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -126,6 +155,7 @@ class _Night:
             embed=asdict(self.embedded) if self.embedded is not None else None,
             index=asdict(self.indexed) if self.indexed is not None else None,
             replaced=replaced,
+            collected=asdict(self.collected) if self.collected is not None else None,
             pareto=manifest.pareto if manifest is not None else [],
             default=manifest.search if manifest is not None else {},
             places=places,
@@ -165,7 +195,7 @@ def nightly(
         report = night.report(places, started, stopped)
         try:
             write_report(report)
-        except OSError as error:
+        except (OSError, CatalogIndexerError) as error:
             if stopped is None:
                 raise
             say(f"the report was not written: {error}")
@@ -175,6 +205,7 @@ def nightly(
         report.exit_code,
         night.embedded,
         night.indexed,
+        night.collected,
         places.report,
         places.page,
         round(time.monotonic() - clock, 3),

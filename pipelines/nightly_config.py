@@ -21,15 +21,16 @@ from catalog import storage
 from catalog.errors import UsageError
 from catalog.extras import require
 from catalog.manifest import artifact_root
+from pipelines.flag_types import duration
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
 
 if TYPE_CHECKING:
+    from index_builder.publishing.reachable import Retention
     from pipelines.embed import EmbedConfig
     from pipelines.index import IndexConfig
 
 SCHEMA = Path(__file__).with_name("nightly.schema.json")
 _LEASE = "15min"
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 # Keys whose values are places, relative to the folder of the configuration.
 _PLACES = ("catalog", "images_root", "allow_root")
 _STORES = ("embeddings", "artifacts", "reports")
@@ -49,6 +50,7 @@ class NightlyConfig:
         lock: URL of the lock.
         lease: seconds that a run that fell silent holds the lock.
         fail_on_rejects: fail before indexing when more rows were rejected or could not be read for now.
+        retention: what `gc` keeps when a version was published; None where nothing is collected.
         settings: what the file says, places made absolute and secrets left out, for the report.
     """
 
@@ -59,6 +61,7 @@ class NightlyConfig:
     lock: str
     lease: float
     fail_on_rejects: int | None
+    retention: Retention | None
     settings: dict[str, Any]
 
 
@@ -202,8 +205,9 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> 
         index=index_config(index, beam_arguments),
         reports=value["reports"],
         lock=storage.join(artifact_root(value["artifacts"], value["name"]), "locks", "nightly.json"),
-        lease=_duration(value.get("lock", {}).get("lease", _LEASE)),
+        lease=_lease(value.get("lock", {}).get("lease", _LEASE)),
         fail_on_rejects=value["embed"].get("fail_on_rejects"),
+        retention=_retention(value.get("retain")),
         settings=settings,
     )
 
@@ -237,12 +241,20 @@ def _plain(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _duration(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+) ?([a-z]+)", text).groups()  # type: ignore[union-attr]
-    seconds = float(number) * _SECONDS[unit]
+def _lease(text: str) -> float:
+    seconds = duration(text)
     if seconds < 10:
         raise UsageError(f"lock.lease is {text!r}; expected 10s at least, for it is renewed every third of it")
     return seconds
+
+
+def _retention(retain: Mapping[str, Any] | None) -> Retention | None:
+    from index_builder.publishing.reachable import Retention
+
+    if retain is None:
+        return None
+    times = {name: duration(found) for name, found in retain.items() if name != "keep"}
+    return Retention(int(retain["keep"]), **times)
 
 
 def _without_secrets(value: Any) -> Any:

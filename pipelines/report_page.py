@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 _PAGE = Path(__file__).with_name("run_report.html")
+_STAGES = ("count", "sample", "train", "encode", "merge", "assemble", "evaluate", "gates")
 _TILES = ("input", "embedded", "reused", "rejected", "removed", "indexed")
 
 
@@ -71,8 +72,16 @@ def _version(report: Mapping[str, Any]) -> str:
             ("vectors", f"{index['vectors']:,} of {index['dimension']:,} dimensions"),
             ("index file", f"{index['bytes']:,} bytes, {index['bytes_per_vector']:g} a vector"),
             ("snapshot", str(report["embed"]["snapshot"]) if report["embed"] else ""),
+            *_collected(report["collected"]),
         ],
     )
+
+
+def _collected(collected: Mapping[str, int] | None) -> list[tuple[str, str]]:
+    if collected is None:
+        return []
+    gone = f"{collected['deleted']:,} deleted ({collected['bytes']:,} bytes)"
+    return [("collected", f"{gone}, {collected['waiting']:,} waiting, {collected['marked']:,} marked now")]
 
 
 def _gates(index: Mapping[str, Any] | None) -> str:
@@ -111,7 +120,8 @@ def _recall(report: Mapping[str, Any], plot: bytes | None) -> str:
 def _timings(report: Mapping[str, Any]) -> str:
     stages = [(name, seconds, "this run") for name, seconds in report["seconds_by_stage"].items()]
     if report["index"] is not None:
-        stages += [(name, seconds, "build") for name, seconds in report["index"]["seconds_by_stage"].items()]
+        built = report["index"]["seconds_by_stage"]
+        stages += [(name, built[name], "build") for name in sorted(built, key=_place)]
     longest = max((seconds for _, seconds, _ in stages), default=0) or 1
     rows = "".join(
         f'<tr><td>{_text(name)}</td><td class="soft">{of}</td><td class="number">{_seconds(seconds)}</td>'
@@ -119,6 +129,11 @@ def _timings(report: Mapping[str, Any]) -> str:
         for name, seconds, of in stages
     )
     return f'<div class="wide"><table>{rows}</table></div>'
+
+
+def _place(stage: str) -> int:
+    """Of a stage in a build."""
+    return _STAGES.index(stage) if stage in _STAGES else len(_STAGES)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -44,6 +44,7 @@ class RunReport:
         seconds_by_stage: of this run.
         embed, index: the summaries of the jobs, None for one that did not end.
         replaced: the version that the channel pointed to before.
+        collected: how much was deleted, waits and was marked, None where nothing was collected.
         pareto: operating points of the version, and `default`, the one that it is served at.
         places: where the report goes.
         plot: SVG of the version's recall.
@@ -62,6 +63,7 @@ class RunReport:
     embed: Mapping[str, Any] | None
     index: Mapping[str, Any] | None
     replaced: str | None
+    collected: Mapping[str, int] | None
     pareto: Sequence[Mapping[str, Any]]
     default: Mapping[str, int]
     places: ReportPlaces
@@ -88,6 +90,7 @@ class RunReport:
             "embed": self.embed,
             "index": self.index,
             "replaced": self.replaced,
+            "collected": self.collected,
             "pareto": self.pareto,
             "default": self.default,
         }

@@ -21,7 +21,7 @@ def config(tmp_path: Path) -> Path:
 def test_the_last_line_of_json_has_embed_index_and_report(cli: Cli, config: Path) -> None:
     done = cli("nightly", "--config", config, "--json")
     assert done.code == 0, done.err
-    fields = {"run", "outcome", "exit_code", "embed", "index", "report", "page", "seconds", "error"}
+    fields = {"run", "outcome", "exit_code", "embed", "index", "collected", "report", "page", "seconds", "error"}
     assert set(done.json) == fields
     assert (done.json["outcome"], done.json["embed"]["embedded"], done.json["index"]["vectors"]) == ("done", 30, 30)
     assert Path(done.json["page"]).exists()

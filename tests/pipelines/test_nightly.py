@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from catalog.channel import read_channel
 from catalog.errors import GateRefusedError, LockedError, UsageError
 from catalog.lease import Hold, Lease
 from catalog.process_identity import ProcessIdentity
+from index_builder.publishing.marks import read_marks, write_marks
 from index_builder.publishing.verify import find_version, verify
 from pipelines.nightly import exit_code, nightly
 from pipelines.nightly_config import read_nightly
@@ -123,6 +125,28 @@ def test_a_night_that_fails_is_reported_and_gives_the_lock_back(night: Path) -> 
     assert lock(night).released
 
 
+def test_a_night_collects_what_nothing_needs_a_grace_after_it_was_marked(night: Path) -> None:
+    versions = []
+    for last in (40, 41, 42):
+        write_catalog(night, range(last))
+        versions.append(run(night).index.version)
+    write_config(night, retain={"keep": 1, "young": "0s", "grace": "1h"})
+    marked = run(night)
+    assert vars(marked.collected) == {"deleted": 0, "waiting": 0, "marked": 1, "bytes": 0}
+    root = str(night / "artifacts" / "shop")
+    marks, token = read_marks(root)
+    assert list(marks) == [f"versions/{versions[0]}"]  # The second one is what prod would go back to.
+    aged = {path: replace(mark, since="2026-01-01T00:00:00+00:00") for path, mark in marks.items()}
+    write_marks(root, aged, token)
+    collected = run(night).collected
+    assert (collected.deleted, collected.marked) == (1, 0)
+    assert latest(night)["collected"] == vars(collected)
+    assert collected.bytes > 0
+    assert "1 deleted" in page(night)
+    assert sorted(path.name for path in (night / "artifacts" / "shop" / "versions").iterdir()) == versions[1:]
+    assert "retain" in latest(night)["seconds_by_stage"]
+
+
 def test_more_rejects_than_allowed_fail_before_anything_is_indexed(night: Path) -> None:
     write_config(night, embed={"fail_on_rejects": 0})
     failed = run(night)
@@ -131,6 +155,20 @@ def test_more_rejects_than_allowed_fail_before_anything_is_indexed(night: Path) 
     assert latest(night)["counts"]["rejects_by_reason"] == {"unsupported_format": 1}
     write_config(night, embed={"fail_on_rejects": 1})
     assert run(night).exit_code == 0
+
+
+def test_a_report_that_cannot_be_written_fails_a_night_and_hides_no_other_failure(night: Path) -> None:
+    (night / "file").write_text("x")
+    config = write_config(night, reports="file/reports")
+    with pytest.raises((OSError, UsageError), match=r"file"):
+        nightly(read_nightly(str(config)))
+    assert find_version(str(night / "artifacts" / "shop")).sequence == 1
+    assert lock(night).released
+    (night / "catalog.csv").unlink()
+    said = list[str]()
+    failed = nightly(read_nightly(str(config)), said.append)
+    assert "no such file" in str(failed.error)
+    assert said[-1].startswith("the report was not written: ")
 
 
 def test_a_report_holds_no_secrets_and_escapes_what_it_quotes(night: Path) -> None:

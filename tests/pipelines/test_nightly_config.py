@@ -10,6 +10,8 @@ from jsonschema import Draft202012Validator
 
 from catalog import storage
 from catalog.errors import UsageError
+from commands.gc import add_arguments as add_gc_flags
+from index_builder.publishing.reachable import Retention
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
 from pipelines.gate_flags import add_gate_flags
 from pipelines.nightly_config import NightlyConfig, read_nightly, schema
@@ -140,8 +142,19 @@ def test_what_is_left_out_is_the_default_of_the_flag(tmp_path: Path) -> None:
     add_index_flags(parser)
     stores = ["--embeddings=/e", "--artifacts=/a", "--name=shop"]
     assert night.index == index_config(parser.parse_args(stores), ())
-    assert (night.lease, night.fail_on_rejects) == (900, None)
+    assert (night.lease, night.fail_on_rejects, night.retention) == (900, None, None)
     assert night.lock == "/a/shop/locks/nightly.json"
+
+
+def test_what_is_retained_is_what_gc_is_told(tmp_path: Path) -> None:
+    times = {"grace": "2h", "young": "30min", "abandoned": "10d"}
+    night = read(tmp_path, {**LEAST, "retain": {"keep": 3, **times}})
+    assert night.retention == Retention(3, 7_200, 1_800, 864_000)
+    assert read(tmp_path, {**LEAST, "retain": {"keep": 2}}).retention == Retention(2)
+    parser = argparse.ArgumentParser(add_help=False)
+    add_gc_flags(parser)
+    flags = {action.dest for action in parser._actions} - {"artifacts", "name", "delete", "json"}
+    assert set(schema()["properties"]["retain"]["properties"]) == flags
 
 
 def test_relative_places_are_below_the_folder_of_the_file(tmp_path: Path) -> None:
@@ -219,7 +232,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("embed/source_version_column", "x", "embed.source_version_column is for embed.changes: column"),
         ("embeddings", "http://h/e", "http://h/e: writing to http:// is not supported"),
         ("lock/lease", "1s", "lock.lease is '1s'; expected 10s at least"),
-        ("lock/lease", 900, "lock.lease is 900; expected a time such as 900s, 15min or 1h"),
+        ("lock/lease", 900, "lock.lease is 900; expected a time such as 90s, 15min, 24h or 7d"),
+        ("retain/grace", "24h", "retain.keep is missing; expected a whole number, at least 1"),
+        ("retain", {"keep": 0}, "retain.keep is 0; expected a whole number, at least 1"),
+        ("retain", {"keep": 3, "grace": "1min"}, "--grace and --abandoned are at least 1h"),
         ("beam", "--x", 'beam is "--x"; expected a list'),
         ("beam", ["x"], 'beam[0] is "x"; expected a flag of Beam such as --runner=DataflowRunner'),
     ],

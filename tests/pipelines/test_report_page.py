@@ -70,9 +70,10 @@ def report(**changes: Any) -> dict[str, Any]:
             "bytes_per_vector": 28.4,
             "recall": {"1": 0.95, "10": 0.91},
             "gates": [gate(), gate(gate="recall_floor", passed=False, forced="a fair")],
-            "seconds_by_stage": {"train": 100.0, "encode": 250.0},
+            "seconds_by_stage": {"another": 1.0, "encode": 250.0, "train": 100.0},
         },
         "replaced": "000011-def",
+        "collected": {"deleted": 2, "waiting": 1, "marked": 3, "bytes": 4_000},
         "pareto": [point],
         "default": {"nprobe": 8, "rerank": 100, "ef_search": 0},
     }
@@ -85,7 +86,9 @@ def test_a_page_has_what_the_report_has() -> None:
         *("shop: done", "run ab12cd34, exit code 0", "1 h 6 min, on night-1", "35,207input", "1,200embedded"),
         *("not_found7", "000012-abc, on channel prod, in place of 000011-def", "IVF64,PQ8, cosine"),
         *("overlappassed0.93750.593.8% of the answers", "recall_floorforced: a fair", "recall@10 0.9100"),
-        *("8100012,3450.91000.9000 to 0.9200default", "embedthis run1 h 0 min", "encodebuild4 min 10 s", "c.csv"),
+        *("8100012,3450.91000.9000 to 0.9200default", "embedthis run1 h 0 min", "c.csv"),
+        "collected2 deleted (4,000 bytes), 1 waiting, 3 marked now",
+        "trainbuild1 min 40 sencodebuild4 min 10 sanotherbuild1.0 s",
     ):
         assert text in page.text, text
     assert page.open == []
@@ -95,7 +98,15 @@ def test_a_page_has_what_the_report_has() -> None:
 
 def test_a_page_of_a_run_that_came_nowhere_says_so() -> None:
     counts = dict.fromkeys(report()["counts"])
-    nowhere = {"index": None, "embed": None, "pareto": [], "default": {}, "replaced": None, "counts": counts}
+    nowhere = {
+        "index": None,
+        "embed": None,
+        "pareto": [],
+        "default": {},
+        "replaced": None,
+        "collected": None,
+        "counts": counts,
+    }
     stopped = {"outcome": "failed", "exit_code": 1, "stage": "embed", "error": "the disk is full"}
     page = Page(report_page(report(**nowhere, **stopped, seconds_by_stage={}), None))
     for text in (
