@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import print_report
-from index_builder.centroids import train_centroids
-from index_builder.codebook import assign_all
 from index_builder.faiss_import import faiss
 from index_builder.measures import prepare
-from index_builder.row_store import RowStore
+from index_builder.training.centroids import train_centroids
+from index_builder.training.codebook import assign_all
+from index_builder.training.row_store import RowStore
 
 _TRAINING_PER_LIST = 64
 _ASSIGNED = 100_000

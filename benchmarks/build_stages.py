@@ -22,12 +22,12 @@ from catalog.import_vectors import ImportConfig, import_vectors
 from catalog.manifest import version_folder
 from catalog.snapshot import Snapshot, latest_snapshot
 from catalog.vector_source import VectorInput
-from index_builder.index_plan import IndexPlan
-from index_builder.row_store import RowStore
+from index_builder.planning.index_plan import IndexPlan
 from index_builder.stages.assembling import merge_codes, write_index_part
 from index_builder.stages.encoding import encode_stretch
 from index_builder.stages.sampling import sample_partition, sampled_rows
 from index_builder.stages.training import codebook_to_use, gather_sample, read_queries, read_training, train
+from index_builder.training.row_store import RowStore
 from index_builder.version_job import VersionJob, version_id
 from index_builder.work import WorkFolder, encoded_stretches, run_stretches, sampled_partitions
 

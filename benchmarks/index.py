@@ -23,12 +23,12 @@ from benchmarks.build_stages import import_store, index_path, job_of, run_stages
 from benchmarks.report import interleaved, print_report, ratio
 from catalog.embedding_file import read_file, vectors_of
 from catalog.snapshot import Snapshot
+from index_builder.assembly.snapshot_vectors import partition_ids
+from index_builder.evaluation.ground_truth import exact_neighbours
+from index_builder.evaluation.recall import recall_at
 from index_builder.faiss_import import faiss
-from index_builder.ground_truth import exact_neighbours
 from index_builder.measures import prepare
-from index_builder.plan import plan_index
-from index_builder.recall import recall_at
-from index_builder.snapshot_vectors import partition_ids
+from index_builder.planning.plan import plan_index
 
 QUERIES = 1_000
 NPROBES = (16, 32, 64, 128, 256, 512, 768)

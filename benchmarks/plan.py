@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import print_report
-from index_builder.build_time import product_rate
-from index_builder.codebook import encode_vectors, train_codebook
-from index_builder.estimates import estimate
-from index_builder.ground_truth import exact_neighbours
-from index_builder.index_file import write_ivf_index
-from index_builder.index_plan import IndexPlan
+from index_builder.assembly.index_file import write_ivf_index
+from index_builder.assembly.runs import Run, list_sizes, write_run
+from index_builder.evaluation.ground_truth import exact_neighbours
 from index_builder.measures import prepare
-from index_builder.plan import PlanRequest, plan_index
-from index_builder.row_store import RowStore
-from index_builder.runs import Run, list_sizes, write_run
+from index_builder.planning.build_time import product_rate
+from index_builder.planning.estimates import estimate
+from index_builder.planning.index_plan import IndexPlan
+from index_builder.planning.plan import PlanRequest, plan_index
 from index_builder.threads import in_threads
+from index_builder.training.codebook import encode_vectors, train_codebook
+from index_builder.training.row_store import RowStore
 
 QUERIES = 1_000
 _AT_ONCE = 50_000

@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks.build_stages import import_store
 from benchmarks.report import print_report
-from index_builder.index_plan import IndexPlan
-from index_builder.plan import plan_index
+from index_builder.planning.index_plan import IndexPlan
+from index_builder.planning.plan import plan_index
 
 VECTORS_A_LIST = 244
 _BLOCK = 100_000

@@ -10,8 +10,8 @@ from pipelines.flag_types import at_least
 from pipelines.flags import add_plan_flags
 
 if TYPE_CHECKING:
-    from index_builder.estimates import Estimate
-    from index_builder.index_plan import IndexPlan
+    from index_builder.planning.estimates import Estimate
+    from index_builder.planning.index_plan import IndexPlan
 
 HELP = "say which index would be built, why, and what it takes"
 EPILOG = "Of an embedding store (--embeddings), or of so many vectors (--vectors and --dimension). Nothing is built."
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from index_builder.build_time import product_rate
-    from index_builder.estimates import estimate
-    from index_builder.plan import PlanRequest, plan_index
+    from index_builder.planning.build_time import product_rate
+    from index_builder.planning.estimates import estimate
+    from index_builder.planning.plan import PlanRequest, plan_index
 
     vectors, dimension, metric, width = _asked(args)
     request = PlanRequest(

@@ -11,7 +11,7 @@ from commands.output import add_json_flag, print_json, print_table
 from pipelines.flag_types import at_least
 
 if TYPE_CHECKING:
-    from index_builder.matches import Match
+    from index_builder.searching.matches import Match
 
 HELP = "find the items nearest to an item, an image or a vector"
 

@@ -15,16 +15,16 @@ from catalog.manifest import Manifest, artifact_root, manifest_url
 from index_builder.consuming.cache import Cache
 from index_builder.consuming.local_files import LocalFiles, local_files
 from index_builder.consuming.opening import Opening, check_encoder
-from index_builder.filters import Filters
-from index_builder.golden import check_golden, read_golden
-from index_builder.items import Items
-from index_builder.matches import Match, matches_of, merge_matches
-from index_builder.measured_points import MeasuredPoint, cheapest, read_points
+from index_builder.evaluation.golden import check_golden, read_golden
 from index_builder.measures import prepare, similarity
 from index_builder.publishing.verify import find_version, index_files, read_published
-from index_builder.query_vectors import check_queries
-from index_builder.row_set import RowFilter
-from index_builder.searcher import OperatingPoint, Searcher
+from index_builder.searching.filters import Filters
+from index_builder.searching.items import Items
+from index_builder.searching.matches import Match, matches_of, merge_matches
+from index_builder.searching.measured_points import MeasuredPoint, cheapest, read_points
+from index_builder.searching.query_vectors import check_queries
+from index_builder.searching.row_set import RowFilter
+from index_builder.searching.searcher import OperatingPoint, Searcher
 
 if TYPE_CHECKING:
     from index_builder.consuming.live_index import LiveIndex

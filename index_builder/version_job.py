@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from catalog import canonical_json
 from catalog.snapshot import Snapshot
 from index_builder.faiss_import import faiss
-from index_builder.index_plan import IndexPlan
+from index_builder.planning.index_plan import IndexPlan
 from index_builder.publishing.verdict import Thresholds
 
 # Part of a version's id: raised when the same snapshot and plan would give other bytes.

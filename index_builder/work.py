@@ -14,7 +14,7 @@ import numpy as np
 from catalog import storage
 from catalog.partition import item_hash
 from catalog.snapshot import Snapshot
-from index_builder.snapshot_vectors import row_offsets
+from index_builder.assembly.snapshot_vectors import row_offsets
 from index_builder.version_job import VersionJob
 
 # Rows whose codes and exact neighbours are one unit.

@@ -19,14 +19,14 @@ from catalog.errors import MissingExtraError, UsageError
 from catalog.manifest import Manifest, artifact_root, check_name, manifest_url
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from index_builder.build_progress import WHOLE, look, units_by_stage
-from index_builder.earlier import earlier_version, keep_lists
 from index_builder.measures import check_metric
-from index_builder.plan import PlanRequest, plan_index
+from index_builder.planning.plan import PlanRequest, plan_index
 from index_builder.publishing.marks import keep_build_from_collection
 from index_builder.publishing.promote import Promotion, promote, settle
 from index_builder.publishing.publish import log_published
 from index_builder.publishing.verdict import Thresholds
 from index_builder.publishing.verify import read_published
+from index_builder.training.earlier import earlier_version, keep_lists
 from index_builder.version_job import VersionJob, version_id
 from index_builder.work import WorkFolder
 from pipelines.index_steps import build
@@ -57,7 +57,7 @@ class IndexConfig:
         memory: bytes that a stage may hold.
         recall_target: recall@10 that the default operating point should reach.
         latency_target: milliseconds that a single search may take there.
-        memory_budget, bytes_per_vector, factory: see `index_builder.plan.PlanRequest`.
+        memory_budget, bytes_per_vector, factory: see `index_builder.planning.plan.PlanRequest`.
         beam_arguments: flags for Beam.
     """
 

@@ -22,7 +22,7 @@ from index_builder.catalog_index import CatalogIndex, Match
 from index_builder.consuming.failures import Failures
 from index_builder.consuming.serving import Serving
 from index_builder.faiss_import import faiss
-from index_builder.searcher import OperatingPoint
+from index_builder.searching.searcher import OperatingPoint
 
 _LOWEST_PRIORITY = 19
 

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.errors import IntegrityError
-from index_builder.ground_truth import Neighbours
-from index_builder.items import Items
-from index_builder.recall import ROUNDING, Truth
-from index_builder.sample import VectorSample
-from index_builder.searcher import OperatingPoint, Searcher
+from index_builder.evaluation.ground_truth import Neighbours
+from index_builder.evaluation.recall import ROUNDING, Truth
+from index_builder.searching.items import Items
+from index_builder.searching.searcher import OperatingPoint, Searcher
+from index_builder.training.sample import VectorSample
 
 NEIGHBOURS = 10
 

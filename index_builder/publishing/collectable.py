@@ -12,7 +12,7 @@ from catalog import canonical_json, storage
 from catalog.errors import CatalogIndexerError
 from catalog.manifest import Manifest
 from catalog.snapshot import Snapshot
-from index_builder.code_files import codes_url
+from index_builder.assembly.code_files import codes_url
 from index_builder.publishing.holdings import Holdings, files_by_folder
 from index_builder.publishing.marks import DELETING, Marks
 from index_builder.publishing.reachable import Retention, reasons_to_keep

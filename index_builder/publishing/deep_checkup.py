@@ -11,14 +11,14 @@ from catalog import canonical_json, storage
 from catalog.errors import CatalogIndexerError, IntegrityError
 from catalog.manifest import Manifest, sha256_of, version_folder
 from catalog.snapshot import FileEntry, Snapshot, snapshot_url
-from index_builder.codebook_files import codebook_url, read_codebook
-from index_builder.items import Items
 from index_builder.publishing.answers import NEIGHBOURS, read_answers
 from index_builder.publishing.checkup import Finding
 from index_builder.publishing.fresh_open import open_fresh
 from index_builder.publishing.soundness import count_repeated
 from index_builder.publishing.verify import read_verified
-from index_builder.searcher import OperatingPoint, Searcher
+from index_builder.searching.items import Items
+from index_builder.searching.searcher import OperatingPoint, Searcher
+from index_builder.training.codebook_files import codebook_url, read_codebook
 
 _READERS = 8
 # Other processors add in another order, so that items as near as each other change places.

@@ -18,10 +18,10 @@ import pyarrow as pa
 from catalog import storage
 from catalog.errors import IntegrityError
 from catalog.manifest import Manifest, version_folder
-from index_builder.items import Items
 from index_builder.publishing.verify import check_stored
-from index_builder.searcher import Searcher
-from index_builder.vector_file import StoredVectors
+from index_builder.searching.items import Items
+from index_builder.searching.searcher import Searcher
+from index_builder.searching.vector_file import StoredVectors
 
 # Vectors that are compared at a time.
 _VECTORS_AT_ONCE = 16_384

@@ -9,9 +9,9 @@ import numpy as np
 
 from catalog.channel import Channel
 from catalog.manifest import Manifest
+from index_builder.evaluation.recall import interval, mean_share
 from index_builder.publishing.answers import Answers, same_queries
 from index_builder.publishing.verdict import Thresholds, Verdict, nothing_to_compare
-from index_builder.recall import interval, mean_share
 
 # Fewer queries in common say nothing.
 _LEAST_IN_COMMON = 10

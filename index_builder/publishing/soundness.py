@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index_builder.items import Items
 from index_builder.publishing.answers import Answers
-from index_builder.searcher import Searcher
+from index_builder.searching.items import Items
+from index_builder.searching.searcher import Searcher
 
 
 @dataclass(frozen=True)

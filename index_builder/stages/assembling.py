@@ -13,15 +13,21 @@ import numpy as np
 from catalog import canonical_json, storage
 from catalog.manifest import ManifestFile, sha256_of, version_folder
 from catalog.snapshot import Snapshot
-from index_builder.code_files import codes_url, read_codes
-from index_builder.codebook import Codebook, Codes
-from index_builder.index_file import write_flat_index, write_ivf_index, write_whole_index
-from index_builder.items import write_items
+from index_builder.assembly.code_files import codes_url, read_codes
+from index_builder.assembly.index_file import write_flat_index, write_ivf_index, write_whole_index
+from index_builder.assembly.runs import Run, list_sizes, write_run
+from index_builder.assembly.snapshot_vectors import (
+    ITEM_COLUMNS,
+    partition_vectors,
+    read_partition,
+    row_offsets,
+    rows_of_files,
+)
 from index_builder.measures import faiss_metric, prepare
-from index_builder.runs import Run, list_sizes, write_run
-from index_builder.snapshot_vectors import ITEM_COLUMNS, partition_vectors, read_partition, row_offsets, rows_of_files
+from index_builder.searching.items import write_items
+from index_builder.searching.vector_file import write_vectors
 from index_builder.stages.training import read_metadata_type, training_sample
-from index_builder.vector_file import write_vectors
+from index_builder.training.codebook import Codebook, Codes
 from index_builder.version_job import VersionJob
 from index_builder.work import Stretch, WorkFolder, run_stretches, shards
 

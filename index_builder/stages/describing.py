@@ -17,9 +17,9 @@ from catalog import canonical_json
 from catalog.errors import IntegrityError
 from catalog.manifest import Manifest, ManifestFile, read_manifest
 from catalog.snapshot import Snapshot
-from index_builder.estimates import serving_terms
-from index_builder.evaluate import Evaluation
+from index_builder.evaluation.evaluate import Evaluation
 from index_builder.faiss_import import FAISS_AT_LEAST, faiss
+from index_builder.planning.estimates import serving_terms
 from index_builder.publishing.soundness import Soundness
 from index_builder.stages.training import read_training
 from index_builder.version_job import VersionJob

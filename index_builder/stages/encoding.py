@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from catalog import storage
 from catalog.snapshot import FileEntry, Snapshot
-from index_builder.code_files import codes_url, write_codes
-from index_builder.codebook import Codebook, encode_block, join_codes, pieces_of
-from index_builder.ground_truth import Neighbours, exact_neighbours, merge_neighbours
+from index_builder.assembly.code_files import codes_url, write_codes
+from index_builder.assembly.snapshot_vectors import file_vectors, row_offsets, rows_of_files
+from index_builder.evaluation.ground_truth import Neighbours, exact_neighbours, merge_neighbours
 from index_builder.measures import prepare
-from index_builder.sample import VectorSample
-from index_builder.snapshot_vectors import file_vectors, row_offsets, rows_of_files
 from index_builder.threads import in_threads
+from index_builder.training.codebook import Codebook, encode_block, join_codes, pieces_of
+from index_builder.training.sample import VectorSample
 from index_builder.version_job import VersionJob
 from index_builder.work import Stretch, WorkFolder, encoded_stretches
 

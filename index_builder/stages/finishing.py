@@ -13,17 +13,17 @@ from catalog.channel import read_channel
 from catalog.errors import ConflictError
 from catalog.manifest import ManifestFile, manifest_url, sha256_of, version_folder
 from catalog.snapshot import Snapshot
-from index_builder.evaluate import Evaluation, limit_to
-from index_builder.evaluation_files import TIMED_FILES, write_evaluation
-from index_builder.index_parts import load_flags
-from index_builder.items import Items
+from index_builder.evaluation.evaluate import Evaluation, limit_to
+from index_builder.evaluation.evaluation_files import TIMED_FILES, write_evaluation
+from index_builder.evaluation.slices import columns_of
 from index_builder.publishing.answers import ask, write_answers
 from index_builder.publishing.gates import ask_gates
 from index_builder.publishing.marks import keep_build_from_collection
 from index_builder.publishing.publish import publish
 from index_builder.publishing.soundness import Soundness, measure_soundness
-from index_builder.searcher import OperatingPoint, Searcher
-from index_builder.slices import columns_of
+from index_builder.searching.index_parts import load_flags
+from index_builder.searching.items import Items
+from index_builder.searching.searcher import OperatingPoint, Searcher
 from index_builder.stages.assembling import stored_files
 from index_builder.stages.describing import Built, describe, write_source
 from index_builder.stages.encoding import exact_truth

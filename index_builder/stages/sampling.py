@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.snapshot import Snapshot
-from index_builder.sample import MOST_ASKING, Shares, draw, write_sample
-from index_builder.snapshot_vectors import partition_ids, partition_vectors, read_partition, row_offsets
+from index_builder.assembly.snapshot_vectors import partition_ids, partition_vectors, read_partition, row_offsets
+from index_builder.training.sample import MOST_ASKING, Shares, draw, write_sample
 from index_builder.version_job import VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 

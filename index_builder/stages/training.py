@@ -16,15 +16,15 @@ from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.manifest import read_manifest
 from catalog.snapshot import Snapshot
-from index_builder.codebook import IN_MEMORY, Codebook, codebook_id, train_codebook
-from index_builder.codebook_files import DescribedCodebook, describe_codebook, read_codebook, write_codebook
-from index_builder.drift import Fit, measure_fit, reasons_to_retrain
-from index_builder.index_plan import IndexPlan
+from index_builder.assembly.snapshot_vectors import metadata_type
 from index_builder.measures import prepare
-from index_builder.row_store import RowStore
-from index_builder.sample import VectorSample, kept_rows, merge_queries, read_sample, write_sample
-from index_builder.snapshot_vectors import metadata_type
+from index_builder.planning.index_plan import IndexPlan
 from index_builder.stages.sampling import asking_share, queries_asked
+from index_builder.training.codebook import IN_MEMORY, Codebook, codebook_id, train_codebook
+from index_builder.training.codebook_files import DescribedCodebook, describe_codebook, read_codebook, write_codebook
+from index_builder.training.drift import Fit, measure_fit, reasons_to_retrain
+from index_builder.training.row_store import RowStore
+from index_builder.training.sample import VectorSample, kept_rows, merge_queries, read_sample, write_sample
 from index_builder.version_job import BUILDER_VERSION, VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 

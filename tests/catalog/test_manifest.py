@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from catalog.errors import IntegrityError, UsageError
@@ -17,7 +18,6 @@ EXAMPLES = REPOSITORY / "tests" / "examples"
 
 
 def valid(value: Any, schema: str) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     described = json.loads((SCHEMAS / f"{schema}.json").read_text())
     jsonschema.Draft202012Validator.check_schema(described)
     checker = jsonschema.Draft202012Validator(described, format_checker=jsonschema.FormatChecker())
@@ -54,7 +54,6 @@ def test_stored_log_entries_are_valid(example: str) -> None:
 
 
 def test_the_schema_refuses_what_the_examples_do_not_show(tmp_path: Path) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     described = json.loads((SCHEMAS / "manifest.v1.json").read_text())
     value = json.loads((EXAMPLES / "manifest.v1.ivf.json").read_bytes())
     for broken in (

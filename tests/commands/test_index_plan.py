@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands.main import SUBCOMMANDS
-from index_builder.plan import plan_index
+from index_builder.planning.plan import plan_index
 from pipelines.flag_types import positive, size
 from pipelines.flags import add_index_flags, index_config
 from tests.conftest import REPOSITORY, Catalog, Finished

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from catalog.channel import read_channel
-from index_builder.evaluation_files import TIMED_FILES
+from index_builder.evaluation.evaluation_files import TIMED_FILES
 from index_builder.publishing.verify import find_version, verify
 from tests.conftest import files_below
 from tests.pipelines.nights import INDEX, start_night, write_catalog, write_config

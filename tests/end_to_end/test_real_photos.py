@@ -18,7 +18,7 @@ from catalog.embedding_file import read_file, vectors_of
 from catalog.rejects import Reason
 from catalog.snapshot import latest_snapshot
 from index_builder.catalog_index import CatalogIndex
-from index_builder.searcher import OperatingPoint
+from index_builder.searching.searcher import OperatingPoint
 from tests.conftest import REPOSITORY, files_below
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from index_builder.codebook import Codebook, Codes, encode_vectors, train_codebook
-from index_builder.ground_truth import Neighbours, exact_neighbours
-from index_builder.index_file import write_flat_index, write_ivf_index
-from index_builder.index_plan import IndexPlan
+from index_builder.assembly.index_file import write_flat_index, write_ivf_index
+from index_builder.assembly.runs import Run, list_sizes, write_run
+from index_builder.evaluation.ground_truth import Neighbours, exact_neighbours
 from index_builder.measures import faiss_metric, prepare
-from index_builder.row_store import RowStore
-from index_builder.runs import Run, list_sizes, write_run
-from index_builder.sample import VectorSample
-from index_builder.searcher import Searcher
-from index_builder.vector_file import write_vectors
+from index_builder.planning.index_plan import IndexPlan
+from index_builder.searching.searcher import Searcher
+from index_builder.searching.vector_file import write_vectors
+from index_builder.training.codebook import Codebook, Codes, encode_vectors, train_codebook
+from index_builder.training.row_store import RowStore
+from index_builder.training.sample import VectorSample
 from tests.index_builder.vectors import clustered, small_plan
 
 ROWS = 3_000

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from index_builder.codebook import Codebook, Codes, train_codebook
-from index_builder.index_file import write_ivf_index
-from index_builder.index_plan import IndexPlan
-from index_builder.row_store import RowStore
-from index_builder.runs import Run, list_sizes, write_run
+from index_builder.assembly.index_file import write_ivf_index
+from index_builder.assembly.runs import Run, list_sizes, write_run
+from index_builder.planning.index_plan import IndexPlan
+from index_builder.training.codebook import Codebook, Codes, train_codebook
+from index_builder.training.row_store import RowStore
 
 
 def stored(vectors: np.ndarray) -> RowStore:

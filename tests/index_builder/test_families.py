@@ -8,12 +8,12 @@ import faiss
 import numpy as np
 import pytest
 
-from index_builder.codebook import Codebook, encode_vectors, train_codebook
-from index_builder.factory import parse_factory
-from index_builder.index_file import write_flat_index, write_ivf_index, write_whole_index
-from index_builder.index_plan import IndexPlan
+from index_builder.assembly.index_file import write_flat_index, write_ivf_index, write_whole_index
+from index_builder.assembly.runs import Run, write_run
 from index_builder.measures import faiss_metric, prepare
-from index_builder.runs import Run, write_run
+from index_builder.planning.factory import parse_factory
+from index_builder.planning.index_plan import IndexPlan
+from index_builder.training.codebook import Codebook, encode_vectors, train_codebook
 from tests.index_builder.synthetic_index import stored
 from tests.index_builder.vectors import clustered, exact_rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from index_builder.index_plan import IndexPlan
+from index_builder.planning.index_plan import IndexPlan
 
 
 def small_plan(metric: str) -> IndexPlan:

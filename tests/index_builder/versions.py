@@ -14,14 +14,14 @@ from catalog.channel import read_channel
 from catalog.encoder_info import EncoderInfo
 from catalog.manifest import Manifest, ManifestFile, sha256_of
 from catalog.partition import partitions_of
-from index_builder.golden import Golden, ask_golden, write_golden
-from index_builder.items import write_items
+from index_builder.evaluation.golden import Golden, ask_golden, write_golden
 from index_builder.measures import faiss_metric, prepare
 from index_builder.publishing.promote import move
 from index_builder.publishing.publish import publish
-from index_builder.sample import VectorSample
-from index_builder.searcher import OperatingPoint, Searcher
-from index_builder.vector_file import write_vectors
+from index_builder.searching.items import write_items
+from index_builder.searching.searcher import OperatingPoint, Searcher
+from index_builder.searching.vector_file import write_vectors
+from index_builder.training.sample import VectorSample
 
 _PARTITIONS = 8
 _METADATA = pa.struct(

@@ -18,10 +18,10 @@ from catalog.partition import partitions_of
 from catalog.snapshot import Counts, FileEntry, Snapshot, write_snapshot
 from catalog.source import CatalogSource
 from index_builder.catalog_index import CatalogIndex
-from index_builder.evaluation_files import TIMED_FILES
-from index_builder.golden import check_golden, read_golden
+from index_builder.evaluation.evaluation_files import TIMED_FILES
+from index_builder.evaluation.golden import check_golden, read_golden
 from index_builder.publishing.verdict import GATES, Thresholds
-from index_builder.searcher import OperatingPoint
+from index_builder.searching.searcher import OperatingPoint
 from index_builder.stages import encoding, training
 from pipelines import index as module
 from pipelines import index_steps

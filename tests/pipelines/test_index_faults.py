@@ -18,14 +18,15 @@ from catalog.manifest import Manifest, manifest_url
 from catalog.snapshot import read_snapshot
 from catalog.storage.retry import Retrier, RetryPolicy
 from catalog.vector_source import VectorInput
-from index_builder import evaluation_files, work
-from index_builder.evaluation_files import TIMED_FILES
-from index_builder.index_plan import IndexPlan
+from index_builder import work
+from index_builder.evaluation import evaluation_files
+from index_builder.evaluation.evaluation_files import TIMED_FILES
+from index_builder.evaluation.timings import Timings
+from index_builder.planning.index_plan import IndexPlan
 from index_builder.publishing.promote import promote, settle
 from index_builder.publishing.publish import log_published
 from index_builder.publishing.verify import read_published, verify
 from index_builder.stages.finishing import finish
-from index_builder.timings import Timings
 from index_builder.version_job import VersionJob, version_id
 from pipelines.index_steps import plan_stages
 from tests.catalog.fault_store import Crash, Fault, FaultStore

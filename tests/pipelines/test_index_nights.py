@@ -16,10 +16,10 @@ from catalog.errors import UsageError
 from catalog.import_vectors import ImportConfig, import_vectors
 from catalog.vector_source import VectorInput
 from index_builder.catalog_index import CatalogIndex
-from index_builder.earlier import keep_lists
-from index_builder.plan import plan_index
-from index_builder.searcher import OperatingPoint
+from index_builder.planning.plan import plan_index
+from index_builder.searching.searcher import OperatingPoint
 from index_builder.stages import encoding
+from index_builder.training.earlier import keep_lists
 from pipelines.index import IndexConfig, index
 from tests.index_builder.vectors import clustered, exact_rows
 

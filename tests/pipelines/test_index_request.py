@@ -11,8 +11,8 @@ import pytest
 from catalog.errors import UsageError
 from catalog.manifest import artifact_root, read_manifest
 from index_builder.catalog_index import CatalogIndex
-from index_builder.estimates import index_terms
-from index_builder.factory import parse_factory
+from index_builder.planning.estimates import index_terms
+from index_builder.planning.factory import parse_factory
 from pipelines.index import IndexConfig, index
 from tests.index_builder.vectors import clustered
 from tests.pipelines.test_index import DIMENSION, make_store

@@ -10,8 +10,8 @@ import pytest
 from catalog.errors import EncoderMismatchError, IntegrityError, UsageError
 from index_builder import catalog_index
 from index_builder.catalog_index import CatalogIndex
-from index_builder.golden import read_golden
-from index_builder.searcher import Searcher
+from index_builder.evaluation.golden import read_golden
+from index_builder.searching.searcher import Searcher
 from tests.conftest import REPOSITORY
 from tests.index_builder.consuming.shops import DIMENSION, publish_shop
 

@@ -10,7 +10,7 @@ from catalog.channel import channel_names, read_channel
 from catalog.manifest import ManifestFile, read_manifest
 from catalog.snapshot import Counts, FileEntry, Snapshot
 from catalog.version_log import logged
-from index_builder.code_files import codes_url
+from index_builder.assembly.code_files import codes_url
 from index_builder.publishing.holdings import look
 from index_builder.publishing.pins import pin
 from index_builder.publishing.promote import promote

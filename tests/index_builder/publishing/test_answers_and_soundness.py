@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from catalog.errors import IntegrityError
 from catalog.partition import partitions_of
 from index_builder.catalog_index import CatalogIndex
-from index_builder.ground_truth import exact_neighbours
-from index_builder.items import Items, write_items
+from index_builder.evaluation.ground_truth import exact_neighbours
 from index_builder.publishing.answers import ask, read_answers, same_queries, write_answers
 from index_builder.publishing.soundness import count_repeated, imbalance, measure_soundness
-from index_builder.sample import VectorSample
-from index_builder.searcher import OperatingPoint
+from index_builder.searching.items import Items, write_items
+from index_builder.searching.searcher import OperatingPoint
+from index_builder.training.sample import VectorSample
 from tests.index_builder.vectors import clustered
 from tests.index_builder.versions import publish_version
 
@@ -112,7 +112,7 @@ def test_repeated_ids_are_counted_whatever_the_partitions(
 
 
 def test_repeated_ids_are_counted_across_the_edge_of_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index_builder.items._ROWS", 2)
+    monkeypatch.setattr("index_builder.searching.items._ROWS", 2)
     table = pa.table({"item_id": ["a", "b", "b", "c", "c", "c"]})
     write_items(tmp_path / "items.arrow", [table], np.array([0, 6]), None)
     assert count_repeated(Items([tmp_path / "items.arrow"])) == 3

@@ -10,7 +10,7 @@ from catalog import storage
 from catalog.channel import channel_url, read_channel
 from catalog.errors import IntegrityError
 from catalog.manifest import manifest_url, read_manifest
-from index_builder.code_files import codes_url
+from index_builder.assembly.code_files import codes_url
 from index_builder.publishing.collect import Fate, collect
 from index_builder.publishing.marks import DELETING, Mark, change_marks, read_marks
 from index_builder.publishing.pins import pin, pins_of, read_pins, unpin

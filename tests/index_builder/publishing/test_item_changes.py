@@ -16,10 +16,10 @@ from catalog import storage
 from catalog.errors import IntegrityError
 from catalog.manifest import Manifest, ManifestFile, sha256_of
 from catalog.partition import partitions_of
-from index_builder.items import write_items
 from index_builder.publishing import item_changes
 from index_builder.publishing.item_changes import compare_items
-from index_builder.vector_file import write_vectors
+from index_builder.searching.items import write_items
+from index_builder.searching.vector_file import write_vectors
 from tests.index_builder.publishing.made_versions import stored_version
 
 Vectors = dict[str, list[float]]

@@ -11,7 +11,7 @@ from catalog.import_vectors import ImportConfig, import_vectors
 from catalog.manifest import artifact_root
 from catalog.snapshot import Snapshot, read_snapshot
 from catalog.vector_source import VectorInput
-from index_builder.factory import parse_factory
+from index_builder.planning.factory import parse_factory
 from index_builder.stages.assembling import merge_codes, write_index_part
 from index_builder.stages.encoding import encode_stretch
 from index_builder.stages.sampling import sample_partition, sampled_rows

@@ -1,0 +1,1 @@
+"""Vectors and codes to the FAISS file, a range of lists at a time."""

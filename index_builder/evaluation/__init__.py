@@ -1,0 +1,1 @@
+"""How well an index finds, at which cost, and how fast."""

@@ -1,0 +1,1 @@
+"""Which index for how many vectors, and what it will take."""

@@ -1,0 +1,1 @@
+"""The files of a version, opened and searched."""
