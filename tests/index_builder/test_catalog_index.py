@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import IntegrityError, UsageError
-from index_builder import searcher as searcher_module
 from index_builder.catalog_index import CatalogIndex, Match, OperatingPoint, merge_matches
+from index_builder.searching import searcher as searcher_module
 from tests.conftest import REPOSITORY
 from tests.index_builder.at_once import wrong_at_once
 from tests.index_builder.vectors import clustered, exact_rows

@@ -8,7 +8,7 @@ import pytest
 
 from catalog.errors import IntegrityError
 from catalog.partition import partitions_of
-from index_builder import items as items_module
+from index_builder.searching import items as items_module
 from index_builder.searching.items import Items, write_items
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_builder import centroids as module
 from index_builder.measures import prepare
+from index_builder.training import centroids as module
 from index_builder.training.centroids import CentroidTree, share_out, train_centroids
 from index_builder.training.row_store import RowStore
 from tests.index_builder.vectors import clustered

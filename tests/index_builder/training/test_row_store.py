@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builder import row_store as module
+from index_builder.training import row_store as module
 from index_builder.training.row_store import RowStore, grouped
 from tests.index_builder.vectors import clustered
 
