@@ -9,6 +9,7 @@ from commands.output import add_json_flag, print_json, print_table, say
 from pipelines.gate_flags import add_gate_flags, asked_of, forced_of
 
 HELP = "judge a published version by the gates and point a channel to it"
+EPILOG = "A threshold that is left out is the one that the version was built with."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
