@@ -51,7 +51,8 @@ class Move:
         at: UTC, ISO 8601.
         by: user and machine.
         reason: that was given for a rollback, "" where none was.
-        forced: by gate that refused, the reason why it was overridden.
+        forced: by gate that was to be overridden, the reason why.
+        thresholds: what the gates asked for; none for a rollback, and where no gate was asked.
     """
 
     action: str
@@ -61,6 +62,7 @@ class Move:
     by: str
     reason: str = ""
     forced: dict[str, str] = field(default_factory=dict)
+    thresholds: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,14 @@ class Channel:
 
         return canonical_json.parse(canonical_json.dump(value), where, build)
 
-    def promoted(self, pointer: Pointer, forced: Mapping[str, str]) -> Channel:
+    def promoted(
+        self, pointer: Pointer, forced: Mapping[str, str], thresholds: Mapping[str, Any] | None = None
+    ) -> Channel:
         """The channel on another version, from which it can go back to the one that it points to."""
         kept = [each for each in self.earlier if each.version != pointer.version]
         if self.pointer is not None and self.pointer.version != pointer.version:
             kept.insert(0, self.pointer)
-        return self._moved("promote", pointer, kept, "", forced)
+        return self._moved("promote", pointer, kept, forced=dict(forced), thresholds=dict(thresholds or {}))
 
     def rolled_back(self, version: str | None, reason: str) -> Channel:
         """The channel on an earlier version, the latest if None; those in between are not gone back to again.
@@ -131,7 +135,7 @@ class Channel:
                 "version takes promote"
             )
         place = there.index(version) if version is not None else 0
-        return self._moved("rollback", self.earlier[place], list(self.earlier[place + 1 :]), reason, {})
+        return self._moved("rollback", self.earlier[place], list(self.earlier[place + 1 :]), reason=reason)
 
     def taken_back(self, version: str) -> Move | None:
         """The rollback that took a version from this channel, None where its last move was not one."""
@@ -142,12 +146,10 @@ class Channel:
                 return move
         return None
 
-    def _moved(
-        self, action: str, pointer: Pointer, earlier: list[Pointer], reason: str, forced: Mapping[str, str]
-    ) -> Channel:
+    def _moved(self, action: str, pointer: Pointer, earlier: list[Pointer], **why: Any) -> Channel:
         before = self.pointer.version if self.pointer is not None else None
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        move = Move(action, pointer.version, before, now, who(), reason, dict(forced))
+        move = Move(action, pointer.version, before, now, who(), **why)
         moves = (*self.moves, move)[-_MOVES_KEPT:]
         return Channel(self.name, pointer, tuple(earlier[:_EARLIER_KEPT]), moves, self.token)
 
@@ -197,8 +199,15 @@ def write_channel(root: str, channel: Channel) -> None:
         storage.compare_and_swap(channel_url(root, channel.name), channel.to_bytes(), channel.token)
     except ConflictError:
         there = read_channel(root, channel.name).pointer
+        if there == channel.pointer:
+            return  # Somebody else wanted the same.
         where = f"to version {there.version} " if there else ""
+        moved = f"channel {channel.name} was moved {where}by another publisher in the meantime"
+        if channel.moves and channel.moves[-1].action == "rollback":
+            raise ConflictError(
+                f"{moved} and did not go back; look at it, and roll it back again if it should"
+            ) from None
         raise ConflictError(
-            f"channel {channel.name} was moved {where}by another publisher in the meantime; version "
-            f"{channel.pointer.version} is published but not on it: look at both, and promote it if it is the better"
+            f"{moved}; version {channel.pointer.version} is published but not on it: look at both, and promote it if "
+            "it is the better"
         ) from None

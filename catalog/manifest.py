@@ -53,6 +53,9 @@ class Manifest:
         serving: what a consumer needs: `load_flags` of FAISS, `faiss_at_least`, `memory_bytes` it will hold and
             `disk_bytes` it will map.
         soundness: what its own files say, see `index_builder.publishing.soundness`.
+        earlier: the version whose codebook this one could have kept; part of what the version is.
+        attempt: name of the try that wrote this manifest.
+        thresholds: what the gates asked for, see `index_builder.publishing.verdict.Thresholds`.
         gates: verdicts, see `index_builder.publishing.verdict`.
         labels: names and values that users gave.
         pins: reasons to keep the version, given when it was built.
@@ -79,6 +82,9 @@ class Manifest:
     pareto: list[dict[str, Any]] = field(default_factory=list)
     serving: dict[str, Any] = field(default_factory=dict)
     soundness: dict[str, Any] = field(default_factory=dict)
+    earlier: str | None = None
+    attempt: str = ""
+    thresholds: dict[str, Any] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     pins: list[str] = field(default_factory=list)
@@ -92,8 +98,10 @@ class Manifest:
         return sorted((entry for entry in self.files if entry.role == role), key=lambda entry: entry.path)
 
     def to_bytes(self) -> bytes:
+        """Canonical JSON, with the sha256 of all other fields among them."""
         value = {**asdict(self), "schema_version": SCHEMA_VERSION, "encoder": self.encoder.to_json()}
-        return canonical_json.dump({**value, "files": [asdict(entry) for entry in self.files]})
+        value = {**value, "files": [asdict(entry) for entry in self.files], "needs": list(self.needs)}
+        return canonical_json.dump({**value, "sha256": canonical_json.digest(value)})
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Manifest:
@@ -104,6 +112,10 @@ class Manifest:
             raise UsageError(
                 f"{where} has schema version {schema_version}; this version of catalog-indexer reads 1 and 2"
             )
+        if schema_version >= 2:
+            digest = value.pop("sha256", None)
+            if digest != canonical_json.digest({**value, "schema_version": schema_version}):
+                raise IntegrityError(f"{where} is damaged: its sha256 is not that of its content")
         try:
             value["needs"] = tuple(value.get("needs", ()))
             value["encoder"] = EncoderInfo.from_json(value["encoder"])
@@ -111,6 +123,11 @@ class Manifest:
             return cls(**value)
         except (KeyError, TypeError, ValueError):
             raise IntegrityError(f"{where} is damaged: it is not a manifest") from None
+
+
+def proves_itself(data: bytes, where: str) -> bool:
+    """Whether a manifest has its own sha256 in it: those of schema version 1 have not."""
+    return int(canonical_json.load(data, where)["schema_version"]) >= 2
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

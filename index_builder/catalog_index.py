@@ -139,7 +139,8 @@ class CatalogIndex:
         files = local_files(root, manifest, parts, cache)
         try:
             vectors = files.of(manifest.files_of("vectors"))
-            searcher = Searcher(files.of(index_files(manifest, parts)), vectors, manifest.metric)
+            flags = manifest.serving.get("load_flags")
+            searcher = Searcher(files.of(index_files(manifest, parts)), vectors, manifest.metric, flags)
             items = Items(files.of(manifest.files_of("items")))
             measured = [point for path in files.of(manifest.files_of("evaluation")) for point in read_points(path)]
             golden = files.of(manifest.files_of("golden"))

@@ -36,6 +36,7 @@ class VersionJob:
         forced: gates to override, each with its reason.
         labels: names and values to write into the manifest.
         pins: reasons to keep the version.
+        attempt: name of this try.
         version: id of the version, from `version_id`.
     """
 
@@ -56,6 +57,7 @@ class VersionJob:
     forced: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     pins: tuple[str, ...] = ()
+    attempt: str = ""
     version: str = ""
 
 

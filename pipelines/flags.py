@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from catalog.encoder_info import ENGINES, PRECISIONS, VECTOR_TYPES
 from pipelines.flag_types import at_least, label, positive, share, size
-from pipelines.gate_flags import add_gate_flags, forced_of, thresholds_of
+from pipelines.gate_flags import add_gate_flags, asked_of, forced_of
 
 if TYPE_CHECKING:
     from pipelines.embed import EmbedConfig
@@ -212,6 +212,7 @@ def add_plan_flags(parser: argparse.ArgumentParser) -> None:
 
 def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> IndexConfig:
     """The index job that the flags ask for."""
+    from index_builder.publishing.verdict import Thresholds
     from pipelines.index import IndexConfig
 
     return IndexConfig(
@@ -222,7 +223,7 @@ def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Ind
         snapshot=args.snapshot,
         rerank=args.rerank,
         channel=args.channel,
-        thresholds=thresholds_of(args),
+        thresholds=Thresholds(**asked_of(args)),
         forced=forced_of(args),
         labels=dict(args.label),
         pins=tuple(args.pin),

@@ -8,6 +8,7 @@ it stores is named by what it is of, so a job that was killed finds it again.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,11 +23,12 @@ from index_builder.build_progress import WHOLE, look, units_by_stage
 from index_builder.measures import check_metric
 from index_builder.planning.plan import PlanRequest, plan_index
 from index_builder.publishing.marks import keep_build_from_collection
-from index_builder.publishing.promote import Promotion, promote, settle
+from index_builder.publishing.pins import pin
+from index_builder.publishing.promote import Promotion, Request, promote, settle
 from index_builder.publishing.publish import log_published
 from index_builder.publishing.verdict import Thresholds
 from index_builder.publishing.verify import read_published
-from index_builder.training.earlier import earlier_version, keep_lists
+from index_builder.training.earlier import built_before, earlier_version, keep_lists
 from index_builder.version_job import VersionJob, version_id
 from index_builder.work import WorkFolder
 from pipelines.index_steps import build
@@ -156,11 +158,22 @@ def run_index(
     before_moving()
     pointer = log_published(job.root, job.version)
     manifest = read_published(job.root, pointer)
-    if there:
-        promotion = promote(job.root, pointer, job.channel, job.thresholds, dict(job.forced))
-    else:
-        promotion = settle(job.root, manifest, pointer, job.channel)
+    request = Request(job.channel, job.thresholds, dict(job.forced))
+    if manifest.attempt == job.attempt:
+        promotion = settle(job.root, manifest, pointer, request)
+    else:  # Built before, or by another builder that was faster.
+        _add_pins(job, manifest, say)
+        promotion = promote(job.root, pointer, request)
     return _summarize(manifest, promotion, time.monotonic() - started), promotion
+
+
+def _add_pins(job: VersionJob, manifest: Manifest, say: Callable[[str], None]) -> None:
+    """Pins a version that was built before for the reasons of this job. Its labels are what they are."""
+    for reason in job.pins:
+        if reason not in manifest.pins:
+            pin(job.root, manifest, reason)
+    if any(manifest.labels.get(name) != value for name, value in job.labels):
+        say(f"version {job.version} was built before, and keeps the labels that it was given then: {manifest.labels}")
 
 
 def _look_every(root: str) -> float:
@@ -194,10 +207,6 @@ def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob
     )
     width = 2 if snapshot.vector_type == "float16" else 4
     plan = plan_index(snapshot.vectors, snapshot.encoder.dimension, metric, request, width)
-    earlier = None if config.retrain else earlier_version(root, snapshot)
-    if earlier is not None and config.factory is None:
-        kept = keep_lists(plan, earlier, snapshot.vectors)
-        plan = kept if request.budgets.hold(kept, snapshot.vectors) else plan
     job = VersionJob(
         root=root,
         name=config.name,
@@ -210,13 +219,21 @@ def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob
         stratify=config.stratify,
         recall_target=config.recall_target,
         latency_target_ms=config.latency_target,
-        earlier=earlier.version if earlier is not None else None,
         memory=config.memory,
         thresholds=config.thresholds,
         forced=tuple(sorted(config.forced.items())),
         labels=tuple(sorted(config.labels.items())),
         pins=config.pins,
+        attempt=uuid.uuid4().hex,
     )
+    if config.retrain:
+        return replace(job, version=version_id(job, snapshot))
+    if (before := built_before(root, job, snapshot)) is not None:
+        return before
+    earlier = earlier_version(root, store, snapshot)
+    if earlier is not None:
+        kept = keep_lists(plan, earlier, snapshot.vectors) if config.factory is None else plan
+        job = replace(job, earlier=earlier.version, plan=kept if request.budgets.hold(kept, snapshot.vectors) else plan)
     return replace(job, version=version_id(job, snapshot))
 
 
@@ -232,7 +249,7 @@ def _summarize(manifest: Manifest, promotion: Promotion, seconds: float) -> Inde
         recall=manifest.recall,
         version=manifest.version,
         channel=promotion.channel,
-        promoted=not promotion.refused,
+        promoted=promotion.is_there,
         gates=[each.to_json() for each in promotion.verdicts],
         seconds=round(seconds, 3),
         seconds_by_stage=manifest.seconds_by_stage,

@@ -23,6 +23,7 @@ ROUNDING = 1e-6
 # Queries compared at once: bounds the memory of a comparison of all found rows with all exact ones.
 _QUERIES_AT_ONCE = 256
 _RESAMPLES = 1_000
+_DRAWN_AT_ONCE = 1 << 20
 _SEED = 0x1C1
 # Shares are added as integers, so that a sum does not depend on its order.
 _SHARE_UNIT = 10**9
@@ -126,8 +127,12 @@ def interval(shares: np.ndarray) -> tuple[float, float]:
     kept = _as_integers(shares)
     if len(kept) == 0:
         return 0.0, 1.0
-    drawn = np.random.default_rng(_SEED).integers(0, len(kept), (_RESAMPLES, len(kept)))
-    low, high = np.quantile(kept[drawn].sum(axis=1) / (_SHARE_UNIT * len(kept)), (0.025, 0.975)).tolist()
+    generator, sums = np.random.default_rng(_SEED), np.empty(_RESAMPLES)
+    at_once = max(1, _DRAWN_AT_ONCE // len(kept))
+    for start in range(0, _RESAMPLES, at_once):
+        block = sums[start : start + at_once]
+        block[:] = kept[generator.integers(0, len(kept), (len(block), len(kept)))].sum(axis=1)
+    low, high = np.quantile(sums / (_SHARE_UNIT * len(kept)), (0.025, 0.975)).tolist()
     return round(low, 6), round(high, 6)
 
 

@@ -21,6 +21,8 @@ from index_builder.searching.searcher import OperatingPoint, Searcher
 from index_builder.training.sample import VectorSample
 
 NEIGHBOURS = 10
+# Of a vector's length: float16 keeps three digits.
+_SAME = 2e-3
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,13 @@ def read_answers(data: bytes, where: str) -> Answers:
 
 
 def same_queries(one: Answers, other: Answers) -> Sequence[tuple[int, int]]:
-    """Places of the queries that both versions were asked: the same item with the same vector."""
+    """Places of the queries that both versions were asked: the same item with the same vector, but for what another
+    machine or another way of batching makes of its last digits."""
     places = {item_id: place for place, item_id in enumerate(other.item_ids)}
     pairs = [(place, places[item_id]) for place, item_id in enumerate(one.item_ids) if item_id in places]
-    if one.vectors.shape[1:] != other.vectors.shape[1:]:
+    if one.vectors.shape[1:] != other.vectors.shape[1:] or not pairs:
         return []
-    return [pair for pair in pairs if np.array_equal(one.vectors[pair[0]], other.vectors[pair[1]])]
+    ours, theirs = (np.array(each) for each in zip(*pairs, strict=True))
+    apart = np.linalg.norm(one.vectors[ours] - other.vectors[theirs], axis=1)
+    same = apart <= _SAME * np.linalg.norm(other.vectors[theirs], axis=1)
+    return [pair for pair, is_same in zip(pairs, same.tolist(), strict=True) if is_same]

@@ -20,8 +20,9 @@ from catalog import canonical_json, storage
 from catalog.errors import CatalogIndexerError, IntegrityError
 from catalog.manifest import Manifest
 
-# Seconds; a version of terabytes is read back at a hundred megabytes a second in that time.
-_PATIENCE = 6 * 3600
+# Seconds that opening may take, and bytes a second that a store gives at least.
+_PATIENCE = 3_600
+_SLOWEST = 10 << 20
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,18 @@ def open_fresh(root: str, manifest: Manifest) -> Opened:
     with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
         path = Path(scratch) / "manifest.json"
         path.write_bytes(manifest.to_bytes())
-        # A new interpreter, and never a fork: FAISS hangs in a forked child.
-        finished = subprocess.run(
-            [sys.executable, "-m", "index_builder.publishing.fresh_open", root, str(path)],
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
-        )
+        patience = _PATIENCE + _size(manifest)[1] / _SLOWEST
+        try:
+            # A new interpreter, and never a fork: FAISS hangs in a forked child.
+            finished = subprocess.run(
+                [sys.executable, "-m", "index_builder.publishing.fresh_open", root, str(path)],
+                capture_output=True,
+                text=True,
+                timeout=patience,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+            )
+        except subprocess.TimeoutExpired:
+            return Opened(*_size(manifest), failure=f"no answer within {patience:,.0f} s")
     lines = finished.stdout.strip().splitlines()
     if finished.returncode == 0 and lines:
         return canonical_json.parse(lines[-1].encode(), "the fresh process", lambda value: Opened(**value))

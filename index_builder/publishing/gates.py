@@ -9,7 +9,7 @@ from catalog.errors import IntegrityError
 from catalog.manifest import Manifest
 from index_builder.publishing.answers import Answers, read_answers
 from index_builder.publishing.fresh_open import open_fresh
-from index_builder.publishing.judge_change import Judged, judge_change
+from index_builder.publishing.judge_change import Judged, Unreadable, judge_change
 from index_builder.publishing.judge_version import judge_opened, judge_version
 from index_builder.publishing.soundness import Soundness
 from index_builder.publishing.verdict import GATES, Thresholds, Verdict, force
@@ -37,7 +37,7 @@ def ask_gates(
     return force(sorted(verdicts, key=lambda each: GATES.index(each.gate)), forced)
 
 
-def _current(root: str, channel: Channel, version: str) -> Judged | str:
+def _current(root: str, channel: Channel, version: str) -> Judged | Unreadable | str:
     """The version on the channel, or why it is not to be compared with."""
     if channel.pointer is None:
         return f"channel {channel.name} is new"
@@ -46,14 +46,15 @@ def _current(root: str, channel: Channel, version: str) -> Judged | str:
     try:
         manifest = read_published(root, channel.pointer)
     except IntegrityError as error:
-        # A damaged version is no reason to keep a good one out.
-        return f"the version on channel {channel.name} cannot be read: {error}"
+        return Unreadable(channel.pointer.version, str(error))
     try:
         return Judged(manifest, _answers(root, manifest))
-    except IntegrityError:
-        return Judged(manifest, None)
+    except IntegrityError as error:
+        return Judged(manifest, str(error))
 
 
-def _answers(root: str, manifest: Manifest) -> Answers | None:
+def _answers(root: str, manifest: Manifest) -> Answers | str:
     entry = manifest.file("answers")
-    return read_answers(read_verified(root, manifest.version, entry), entry.path) if entry else None
+    if entry is None:
+        return f"version {manifest.version} was built before answers were kept"
+    return read_answers(read_verified(root, manifest.version, entry), entry.path)

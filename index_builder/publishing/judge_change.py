@@ -15,27 +15,39 @@ from index_builder.publishing.verdict import Thresholds, Verdict, nothing_to_com
 
 # Fewer queries in common say nothing.
 _LEAST_IN_COMMON = 10
-_COMPARING = ("encoder_change", "count_drift", "recall_drop", "overlap")
+_COMPARING = ("encoder_change", "metric_change", "count_drift", "recall_drop", "overlap")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A version as it is compared: its manifest, and its answers, None where it was built before they were kept."""
+    """A version as it is compared: its manifest, and its answers, or why there are none to compare."""
 
     manifest: Manifest
-    answers: Answers | None
+    answers: Answers | str
 
 
-def judge_change(new: Judged, current: Judged | str, channel: Channel, thresholds: Thresholds) -> list[Verdict]:
+@dataclass(frozen=True)
+class Unreadable:
+    """A version on the channel that cannot be read, and why."""
+
+    version: str
+    why: str
+
+
+def judge_change(
+    new: Judged, current: Judged | Unreadable | str, channel: Channel, thresholds: Thresholds
+) -> list[Verdict]:
     """What would change for those who follow the channel.
 
     Args:
         new: the version to promote.
-        current: what the channel points to, or why there is nothing to compare with.
+        current: what the channel points to; `Unreadable` if it cannot be read; or why there is nothing to compare with.
         channel: with its history.
         thresholds: what is asked for.
     """
     taken_back = _rolled_back(new.manifest.version, channel)
+    if isinstance(current, Unreadable):
+        return [taken_back, *_unknown(current, thresholds.allow_encoder_change)]
     if isinstance(current, str):
         return [
             nothing_to_compare("snapshot_order", current),
@@ -46,8 +58,19 @@ def judge_change(new: Judged, current: Judged | str, channel: Channel, threshold
         _snapshot_order(new.manifest, current.manifest),
         taken_back,
         _encoder_change(new.manifest, current.manifest, thresholds.allow_encoder_change),
+        _metric_change(new.manifest, current.manifest),
         _count_drift(new.manifest, current.manifest, thresholds.count_drift),
         *_same_questions(new, current, thresholds),
+    ]
+
+
+def _unknown(current: Unreadable, allowed: bool) -> list[Verdict]:
+    """Nobody knows what would change: somebody has to look."""
+    says = f"version {current.version} on the channel cannot be read, and its encoder is not known: {current.why}"
+    others = [gate for gate in ("snapshot_order", *_COMPARING) if gate != "encoder_change"]
+    return [
+        Verdict("encoder_change", allowed, None, None, says),
+        *(nothing_to_compare(gate, f"version {current.version} cannot be read") for gate in others),
     ]
 
 
@@ -88,6 +111,11 @@ def _encoder_change(new: Manifest, current: Manifest, allowed: bool) -> Verdict:
     return Verdict("encoder_change", False, ours[:12], theirs[:12], f"{says}; --allow-encoder-change if it is meant")
 
 
+def _metric_change(new: Manifest, current: Manifest) -> Verdict:
+    says = f"measures {new.metric}, version {current.version} {current.metric}"
+    return Verdict("metric_change", new.metric == current.metric, new.metric, current.metric, says)
+
+
 def _count_drift(new: Manifest, current: Manifest, most: float) -> Verdict:
     drift = round(new.vectors / current.vectors - 1, 6) if current.vectors else 0.0
     says = f"{new.vectors:,} vectors, {current.vectors:,} before: {drift:+.2%}, wanted at most {most:.2%} either way"
@@ -98,16 +126,18 @@ def _same_questions(new: Judged, current: Judged, thresholds: Thresholds) -> lis
     why = None
     if new.manifest.encoder.fingerprint != current.manifest.encoder.fingerprint:
         why = "another encoder asks with other vectors"
-    elif new.answers is None or current.answers is None:
-        older = new.manifest.version if new.answers is None else current.manifest.version
-        why = f"version {older} was built before answers were kept"
-    if why is not None or new.answers is None or current.answers is None:
+    elif new.manifest.metric != current.manifest.metric:
+        why = "another metric has other neighbours"
+    elif isinstance(new.answers, str) or isinstance(current.answers, str):
+        why = new.answers if isinstance(new.answers, str) else str(current.answers)
+    if why is not None or isinstance(new.answers, str) or isinstance(current.answers, str):
         return [nothing_to_compare(gate, str(why)) for gate in ("recall_drop", "overlap")]
+    version, asked = current.manifest.version, (len(new.answers.item_ids), len(current.answers.item_ids))
     pairs = same_queries(new.answers, current.answers)
     if len(pairs) < _LEAST_IN_COMMON:
-        why = f"only {len(pairs)} queries are the same as version {current.manifest.version} was asked"
-        return [nothing_to_compare(gate, why) for gate in ("recall_drop", "overlap")]
-    version = current.manifest.version
+        why = f"only {len(pairs)} of the {asked[0]:,} queries are the same as version {version} was asked"
+        few = min(asked) < _LEAST_IN_COMMON  # So small a catalog is not compared; a large one is all new.
+        return [nothing_to_compare("recall_drop", why), Verdict("overlap", few, len(pairs), _LEAST_IN_COMMON, why)]
     return [
         _recall_drop(new.answers, current.answers, pairs, version, thresholds.recall_drop),
         _overlap(new.answers, current.answers, pairs, version, thresholds.overlap),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from catalog.channel import CANDIDATE, Channel, Pointer, read_channel, write_channel
-from catalog.errors import ConflictError, GateRefusedError
+from catalog.errors import ConflictError, GateRefusedError, IntegrityError
 from catalog.manifest import Manifest
 from index_builder.publishing.gates import ask_gates
 from index_builder.publishing.marks import keep_from_collection
-from index_builder.publishing.verdict import Thresholds, Verdict, overridden
+from index_builder.publishing.verdict import Thresholds, Verdict
 from index_builder.publishing.verify import find_version, read_published
 
 _TRIES = 100
@@ -36,73 +37,108 @@ class Promotion:
     verdicts: Sequence[Verdict]
 
     @property
+    def is_there(self) -> bool:
+        """Whether the channel points to the version now."""
+        return self.moved or self.came_from == self.version or self.channel == CANDIDATE
+
+    @property
     def refused(self) -> list[Verdict]:
         """The verdicts that stopped it."""
         return [each for each in self.verdicts if each.refuses]
 
 
-def promote(root: str, pointer: Pointer, channel: str, thresholds: Thresholds, forced: Mapping[str, str]) -> Promotion:
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a version before a channel moves to it.
+
+    Attributes:
+        channel: to move.
+        thresholds: of the gates.
+        forced: reasons to override gates, from `check_forced`.
+    """
+
+    channel: str
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    forced: Mapping[str, str] = field(default_factory=dict)
+
+
+def promote(root: str, pointer: Pointer, request: Request) -> Promotion:
     """Asks the gates, and points the channel to a version that passes them. A refused version is left on `candidate`.
 
     Args:
         root: URL of ARTIFACTS/<name>.
         pointer: to the version, from the log.
-        channel: to move.
-        thresholds: of the gates.
-        forced: reasons to override gates, from `check_forced`.
+        request: what is asked of it.
 
     Raises:
         ConflictError: the channel was moved by somebody else while the gates were asked.
         IntegrityError: the version's manifest is not the published one; the channel stays where it is.
     """
     manifest = read_published(root, pointer)
-    if channel == CANDIDATE:
-        moved = _point_candidate(root, pointer)
-        return Promotion(pointer.version, channel, None, moved, ())
-    there = read_channel(root, channel)
-    return move(root, there, pointer, ask_gates(root, manifest, there, thresholds, forced))
+    if request.channel == CANDIDATE:
+        moved = _point_candidate(root, pointer, as_named=True)
+        return Promotion(pointer.version, CANDIDATE, None, moved, ())
+    there = read_channel(root, request.channel)
+    verdicts = ask_gates(root, manifest, there, request.thresholds, request.forced)
+    return move(root, there, pointer, verdicts, request)
 
 
-def settle(root: str, manifest: Manifest, pointer: Pointer, channel: str) -> Promotion:
-    """Moves a channel to a version by the verdicts in its manifest, which were given when it was built.
+def settle(root: str, manifest: Manifest, pointer: Pointer, request: Request) -> Promotion:
+    """Moves a channel to a version by the verdicts in its manifest, which were given when it was built just now.
 
     Raises:
         ConflictError: the channel does not point to the version any more that the verdicts compare with.
     """
-    if channel == CANDIDATE:
-        return promote(root, pointer, channel, Thresholds(), {})
-    there = read_channel(root, channel)
+    if request.channel == CANDIDATE:
+        return promote(root, pointer, request)
+    there = read_channel(root, request.channel)
+    verdicts = [Verdict.from_json(each) for each in manifest.gates]
     before = there.pointer.version if there.pointer is not None else None
-    if before not in (manifest.parent, manifest.version):
-        _point_candidate(root, pointer)
+    if any(each.version == manifest.version for each in there.moves):
+        return promote(root, pointer, request)  # It has been there, and may have been taken back.
+    if before != manifest.parent:
+        _offer(root, pointer, verdicts)
         raise ConflictError(
-            f"channel {channel} was moved to version {before} by another publisher while version {manifest.version} "
-            "was built, which is on channel candidate: look at both, and promote it if it is the better"
+            f"channel {request.channel} was moved to version {before} by another publisher while version "
+            f"{manifest.version} was built, which is on channel candidate: look at both, and promote it if it is the "
+            "better"
         )
-    return move(root, there, pointer, [Verdict.from_json(each) for each in manifest.gates])
+    return move(root, there, pointer, verdicts, request)
 
 
-def move(root: str, there: Channel, pointer: Pointer, verdicts: Sequence[Verdict]) -> Promotion:
+def move(
+    root: str, there: Channel, pointer: Pointer, verdicts: Sequence[Verdict], request: Request | None = None
+) -> Promotion:
     """Points `there` to a version if no verdict stops it, and `candidate` to any that is not damaged.
 
     Raises:
         ConflictError: the channel is not the one that was read any more.
     """
-    if not any(each.gate == "read_back" and each.refuses for each in verdicts):
-        _point_candidate(root, pointer)
+    _offer(root, pointer, verdicts)
     came_from = there.pointer.version if there.pointer is not None else None
     moved = there.pointer != pointer and not any(each.refuses for each in verdicts)
     if moved:
         keep_from_collection(root, pointer.version)
-        write_channel(root, there.promoted(pointer, overridden(verdicts)))
+        asked = request or Request(there.name)
+        write_channel(root, there.promoted(pointer, asked.forced, asdict(asked.thresholds) if verdicts else None))
     return Promotion(pointer.version, there.name, came_from, moved, verdicts)
 
 
-def _point_candidate(root: str, pointer: Pointer) -> bool:
-    """Points `candidate` to a version, whoever else does the same."""
+def _offer(root: str, pointer: Pointer, verdicts: Sequence[Verdict]) -> None:
+    """Points `candidate` to a version that is not damaged. A damaged `candidate` keeps no other channel from moving."""
+    if not any(each.gate == "read_back" and each.refuses for each in verdicts):
+        keep_from_collection(root, pointer.version)
+        with contextlib.suppress(IntegrityError):
+            _point_candidate(root, pointer)
+
+
+def _point_candidate(root: str, pointer: Pointer, as_named: bool = False) -> bool:
+    """Points `candidate` to a version, whoever else does the same: to a newer one than it is on, or `as_named`."""
     for _ in range(_TRIES):
         there = read_channel(root, CANDIDATE)
         if there.pointer == pointer:
+            return False
+        if there.pointer is not None and there.pointer.sequence > pointer.sequence and not as_named:
             return False
         keep_from_collection(root, pointer.version)
         try:
@@ -147,6 +183,11 @@ def refusal(promotion: Promotion, artifacts: str, name: str) -> GateRefusedError
         f'--version {promotion.version} --channel {promotion.channel} {forced} --reason "…"'
     )
     stays = f"{promotion.channel} stays on version {promotion.came_from}" if promotion.came_from else "no channel moved"
+    if promotion.is_there:
+        return GateRefusedError(
+            f"version {promotion.version} is on channel {promotion.channel} already and would not get there now: "
+            f"{'; '.join(sentences)}; roll it back if it should not be there"
+        )
     return GateRefusedError(
         f"version {promotion.version} was refused and is left on channel candidate; {stays}; {'; '.join(sentences)}"
         f"{override}"

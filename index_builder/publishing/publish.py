@@ -10,9 +10,10 @@ import hashlib
 from catalog import storage
 from catalog.channel import Pointer
 from catalog.errors import ConflictError
-from catalog.manifest import Manifest, manifest_url
-from catalog.version_log import append_to_log
-from index_builder.publishing.marks import keep_from_collection
+from catalog.manifest import Manifest, manifest_url, proves_itself, version_folder
+from catalog.version_log import append_to_log, logged
+from index_builder.publishing.marks import keep_build_from_collection, keep_from_collection
+from index_builder.publishing.verify import missing
 
 
 def publish(root: str, manifest: Manifest) -> tuple[Manifest, Pointer]:
@@ -26,11 +27,18 @@ def publish(root: str, manifest: Manifest) -> tuple[Manifest, Pointer]:
         The manifest that counts - an earlier try's, if that got so far - and the version's entry in the log.
 
     Raises:
-        UsageError, IntegrityError: a version that it needs is being deleted, or was.
+        UsageError, IntegrityError: files of it, or of a version that it needs, are being deleted, or were.
     """
     url = manifest_url(root, manifest.version)
     for needed in manifest.needs:
         keep_from_collection(root, needed)
+    # From here on the collector would have to begin anew; what it took before is missed now.
+    keep_build_from_collection(root, manifest.version)
+    folder = version_folder(root, manifest.version)
+    there = set(storage.list_files(folder))
+    for entry in manifest.files:
+        if storage.join(folder, entry.path) not in there:
+            raise missing(storage.join(folder, entry.path), manifest.version)
     try:
         storage.create(url, manifest.to_bytes())
     except ConflictError:
@@ -39,6 +47,15 @@ def publish(root: str, manifest: Manifest) -> tuple[Manifest, Pointer]:
 
 
 def log_published(root: str, version: str) -> Pointer:
-    """The entry in the log of a version whose manifest is stored; an earlier try may have died before it made one."""
-    digest = hashlib.sha256(storage.read_bytes(manifest_url(root, version))).hexdigest()
-    return append_to_log(root, version, digest)
+    """The entry in the log of a version whose manifest is stored; an earlier try may have died before it made one.
+
+    Raises:
+        IntegrityError: the manifest is damaged: no damaged one gets into the log.
+    """
+    url = manifest_url(root, version)
+    data = storage.read_bytes(url)
+    Manifest.from_bytes(data, url)  # Which is proven by its own sha256.
+    there = logged(root, version)
+    if there is not None and not proves_itself(data, url):
+        return there  # Of schema version 1: the log alone proves it.
+    return append_to_log(root, version, hashlib.sha256(data).hexdigest())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from catalog.errors import UsageError
@@ -20,6 +20,7 @@ GATES = (
     "snapshot_order",
     "rolled_back",
     "encoder_change",
+    "metric_change",
     "count_drift",
     "recall_drop",
     "overlap",
@@ -49,6 +50,12 @@ class Thresholds:
     self_lookup: float = 0.9
     overlap: float = 0.5
     allow_encoder_change: bool = False
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Any], **asked: Any) -> Thresholds:
+        """Those that a version was judged by when it was built, where no others are asked for."""
+        known = {each.name: recorded[each.name] for each in fields(cls) if each.name in recorded}
+        return cls(**{**known, **asked})
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,3 @@ def force(verdicts: Iterable[Verdict], forced: Mapping[str, str]) -> list[Verdic
         replace(each, forced=forced[each.gate]) if not each.passed and each.gate in forced else each
         for each in verdicts
     ]
-
-
-def overridden(verdicts: Iterable[Verdict]) -> dict[str, str]:
-    """By gate that was overridden, the reason."""
-    return {each.gate: each.forced for each in verdicts if each.forced is not None}

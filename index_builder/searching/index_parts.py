@@ -33,10 +33,10 @@ def load_flags(path: Path) -> tuple[str, ...]:
     return ("IO_FLAG_MMAP", "IO_FLAG_READ_ONLY") if lists else ("IO_FLAG_MMAP_IFC",)
 
 
-def read_index(path: Path) -> Any:
-    """Opens an index with `load_flags`."""
+def read_index(path: Path, load_with: Sequence[str] | None = None) -> Any:
+    """Opens an index with the FAISS flags of these names, those of `load_flags` if None."""
     library, flags = faiss(), 0
-    for name in load_flags(path):
+    for name in load_flags(path) if load_with is None else load_with:
         flags |= getattr(library, name)
     return library.read_index(str(path), flags)
 

@@ -57,10 +57,18 @@ class Searcher:
         index_paths: one FAISS file, or the parts of an index of inverted lists; a consumer may leave parts out.
         vector_paths: the vectors in row order, in one file or several; empty where a version has none.
         metric: one of `catalog.encoder_info.METRICS`.
+        load_with: names of the FAISS flags to open the index files with, as a manifest has them; what is best for them
+            if None.
     """
 
-    def __init__(self, index_paths: Sequence[Path], vector_paths: Sequence[Path], metric: str) -> None:
-        indexes = [read_index(path) for path in index_paths]
+    def __init__(
+        self,
+        index_paths: Sequence[Path],
+        vector_paths: Sequence[Path],
+        metric: str,
+        load_with: Sequence[str] | None = None,
+    ) -> None:
+        indexes = [read_index(path, load_with) for path in index_paths]
         self._index = indexes[0]
         self._lists = ListParts(indexes, metric) if is_ivf(indexes[0]) else None
         if self._lists is None and len(indexes) > 1:

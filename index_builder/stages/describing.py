@@ -101,6 +101,9 @@ def describe(job: VersionJob, snapshot: Snapshot, built: Built, parent: str | No
             "disk_bytes": sum(each.bytes for each in built.files if each.role in _MAPPED),
         },
         soundness=asdict(built.soundness),
+        earlier=job.earlier,
+        attempt=job.attempt,
+        thresholds=asdict(job.thresholds),
         labels=dict(job.labels),
         pins=list(job.pins),
     )
@@ -117,8 +120,11 @@ def reconcile(snapshot: Snapshot, soundness: Soundness) -> dict[str, int]:
         "removed": counts.removed,
         "indexed": soundness.indexed,
     }
-    if counts.rows != counts.embedded + counts.reused + counts.rejected:
-        raise IntegrityError(f"snapshot {snapshot.sequence} does not reconcile: {found}")
+    counted = counts.embedded + counts.reused
+    if counts.rows != counted + counts.rejected or snapshot.vectors != counted:
+        raise IntegrityError(
+            f"snapshot {snapshot.sequence} does not reconcile: {found}, with {snapshot.vectors:,} vectors"
+        )
     if not snapshot.vectors == soundness.indexed == soundness.items:
         raise IntegrityError(
             f"snapshot {snapshot.sequence} has {snapshot.vectors:,} vectors, the index {soundness.indexed:,} and the "

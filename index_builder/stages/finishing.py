@@ -14,7 +14,7 @@ from catalog.errors import ConflictError
 from catalog.manifest import ManifestFile, manifest_url, sha256_of, version_folder
 from catalog.snapshot import Snapshot
 from index_builder.evaluation.evaluate import Evaluation, limit_to
-from index_builder.evaluation.evaluation_files import TIMED_FILES, write_evaluation
+from index_builder.evaluation.evaluation_files import write_evaluation
 from index_builder.evaluation.slices import columns_of
 from index_builder.publishing.answers import ask, write_answers
 from index_builder.publishing.gates import ask_gates
@@ -39,8 +39,6 @@ _ROLES = {
     "source.json": "source",
     "timings.json": "timings",
 }
-# Where two builders measure other times, and by a latency target choose other points, the first one's files count.
-_FIRST_COUNTS = (*TIMED_FILES, "answers.arrow")
 
 
 def finish(job: VersionJob, snapshot: Snapshot, seconds_by_stage: Mapping[str, float]) -> None:
@@ -116,13 +114,11 @@ def _evaluate(
 
 def _store(job: VersionJob, path: Path) -> ManifestFile:
     url = storage.join(version_folder(job.root, job.version), path.name)
-    if path.name in _FIRST_COUNTS:
-        # Two builders of one version measure other times: the first one's count, so that both manifests are true.
-        try:
-            storage.create(url, path.read_bytes())
-        except ConflictError:
-            path.write_bytes(storage.read_bytes(url))
-    else:
-        storage.put_file(path, url)
+    # Another builder of the version has other times, and on another processor other last digits: the first one's
+    # files count, so that both manifests are true and no published file is ever replaced.
+    try:
+        storage.create(url, path.read_bytes())
+    except ConflictError:
+        path.write_bytes(storage.read_bytes(url))
     digest, size = sha256_of(str(path))
     return ManifestFile(path.name, _ROLES[path.name], size, digest)

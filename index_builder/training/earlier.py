@@ -1,30 +1,63 @@
-"""Last night's version: where the codebook to keep comes from, and a reason not to change the number of lists."""
+"""Versions of before: last night's, whose codebook and number of lists are kept, and this one, built already."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from catalog.errors import IntegrityError
-from catalog.manifest import Manifest, read_manifest
+from catalog.channel import Pointer
+from catalog.errors import IntegrityError, UsageError
+from catalog.manifest import Manifest
 from catalog.snapshot import Snapshot
 from catalog.version_log import read_log
 from index_builder.planning.factory import factory_string
 from index_builder.planning.index_plan import IndexPlan
+from index_builder.publishing.verify import read_published
 from index_builder.training.drift import MOST_GROWTH
+from index_builder.version_job import VersionJob, version_id
 
 
-def earlier_version(root: str, snapshot: Snapshot) -> Manifest | None:
-    """The newest published version of an older snapshot with the same encoder, that has a codebook; None if there is
-    none. Versions of the same snapshot do not count: the same command must give the same version."""
+def earlier_version(root: str, store: str, snapshot: Snapshot) -> Manifest | None:
+    """The newest published version of an older snapshot of the store with the same encoder, that has a codebook; None
+    if there is none. Versions of the same snapshot do not count: the same command must give the same version."""
     for entry in reversed(read_log(root)):
-        try:
-            manifest = read_manifest(root, entry.version)
-        except IntegrityError:
-            continue  # A damaged version is no reason not to build a good one.
+        manifest = _readable(root, entry)
+        if manifest is None or manifest.source["store"] != store:
+            continue
         same = manifest.encoder.fingerprint == snapshot.encoder.fingerprint and manifest.codebook
         if same and int(manifest.source["snapshot"]) < snapshot.sequence:
             return manifest
     return None
+
+
+def built_before(root: str, job: VersionJob, snapshot: Snapshot) -> VersionJob | None:
+    """The job of a published version of the snapshot by the same settings, with the earlier version that it had: which
+    may be gone by now, and then the same command would be another version."""
+    for entry in reversed(read_log(root)):
+        if not entry.version.startswith(f"{snapshot.sequence:06d}-"):
+            continue
+        manifest = _readable(root, entry)
+        if manifest is not None and _same_but_for_lists(manifest.index, job.plan):
+            plan = IndexPlan(**manifest.index)
+            again = replace(job, plan=plan, earlier=manifest.earlier)
+            if version_id(again, snapshot) == manifest.version:
+                return replace(again, version=manifest.version)
+    return None
+
+
+def _same_but_for_lists(there: dict[str, Any], plan: IndexPlan) -> bool:
+    """Whether a plan is the wanted one, or what `keep_lists` makes of it."""
+    free = ("why", "lists", "hnsw_links", "factory")
+    return {name: value for name, value in there.items() if name not in free} == {
+        name: value for name, value in plan.to_json().items() if name not in free
+    }
+
+
+def _readable(root: str, entry: Pointer) -> Manifest | None:
+    try:
+        return read_published(root, entry)
+    except (IntegrityError, UsageError):
+        return None  # A damaged version, or one of a later release, is no reason not to build a good one.
 
 
 def keep_lists(plan: IndexPlan, earlier: Manifest, vectors: int) -> IndexPlan:

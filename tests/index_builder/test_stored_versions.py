@@ -11,8 +11,8 @@ import pytest
 from catalog.channel import read_channel
 from index_builder.catalog_index import CatalogIndex
 from index_builder.publishing.listing import list_versions
-from index_builder.publishing.promote import promote
-from index_builder.publishing.verdict import GATES, Thresholds
+from index_builder.publishing.promote import Request, promote
+from index_builder.publishing.verdict import GATES
 from index_builder.publishing.verify import find_version, verify
 from tests.conftest import REPOSITORY
 
@@ -43,7 +43,7 @@ def test_a_stored_version_is_listed_and_can_be_promoted(artifacts: str) -> None:
         channel for version in list_versions(artifacts, "shop").versions for channel in version["channels"]
     ]
     pointer = find_version(root)
-    promotion = promote(root, pointer, "canary", Thresholds(), {})
+    promotion = promote(root, pointer, Request("canary"))
     assert promotion.refused == []
     assert [each.gate for each in promotion.verdicts] == list(GATES)
     assert read_channel(root, "canary").pointer == pointer

@@ -23,7 +23,7 @@ from index_builder.evaluation import evaluation_files
 from index_builder.evaluation.evaluation_files import TIMED_FILES
 from index_builder.evaluation.timings import Timings
 from index_builder.planning.index_plan import IndexPlan
-from index_builder.publishing.promote import promote, settle
+from index_builder.publishing.promote import Request, promote, settle
 from index_builder.publishing.publish import log_published
 from index_builder.publishing.verify import read_published, verify
 from index_builder.stages.finishing import finish
@@ -88,7 +88,7 @@ def build(job: VersionJob) -> None:
     snapshot = read_snapshot(STORE, 1)
     if storage.exists(manifest_url(job.root, job.version)):
         finish(job, snapshot, {})
-        promote(job.root, log_published(job.root, job.version), "prod", job.thresholds, {})
+        promote(job.root, log_published(job.root, job.version), Request("prod", job.thresholds))
         return
     for stage, units in plan_stages(job, snapshot):
         steps = stage(job)
@@ -97,7 +97,7 @@ def build(job: VersionJob) -> None:
             list(steps.process(unit))
     finish(job, snapshot, {})
     pointer = log_published(job.root, job.version)
-    settle(job.root, read_published(job.root, pointer), pointer, "prod")
+    settle(job.root, read_published(job.root, pointer), pointer, Request("prod"))
 
 
 def published(store: FaultStore) -> dict[str, bytes]:

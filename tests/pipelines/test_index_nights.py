@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -17,6 +19,8 @@ from catalog.import_vectors import ImportConfig, import_vectors
 from catalog.vector_source import VectorInput
 from index_builder.catalog_index import CatalogIndex
 from index_builder.planning.plan import plan_index
+from index_builder.publishing.pins import all_pins
+from index_builder.publishing.verdict import Thresholds
 from index_builder.searching.searcher import OperatingPoint
 from index_builder.stages import encoding
 from index_builder.training.earlier import keep_lists
@@ -182,3 +186,28 @@ def test_a_codebook_of_an_older_builder_is_not_kept(tmp_path: Path, older: str) 
     assert second["training"]["decision"] == "trained"
     assert second["training"]["reasons"] == ["no codebook of this encoder and plan is there to keep"]
     assert second["codebook"] != first["codebook"]
+
+
+def test_the_same_command_is_the_same_version_also_when_the_version_before_was_collected(tmp_path: Path) -> None:
+    vectors = clustered(4_000, DIMENSION)
+    lenient = Thresholds(overlap=0.1, recall_drop=0.5)
+    first = index(IndexConfig(night(tmp_path, vectors, names(4_000)), str(tmp_path / "a"), "shop"))
+    config = IndexConfig(
+        night(tmp_path, vectors[10:], names(4_000)[10:]), str(tmp_path / "a"), "shop", thresholds=lenient
+    )
+    second = index(config)
+    assert manifest_of(tmp_path, second.version)["earlier"] == first.version
+    shutil.rmtree(tmp_path / "a" / "shop" / "versions" / first.version)
+    assert index(config).version == second.version
+    # Other settings are another version, of which nothing was built before.
+    assert index(replace(config, queries=500)).version != second.version
+
+
+def test_what_is_to_be_pinned_is_pinned_where_it_was_built_before(tmp_path: Path) -> None:
+    config = IndexConfig(night(tmp_path, clustered(400, DIMENSION), names(400)), str(tmp_path / "a"), "shop")
+    built = index(config)
+    said: list[str] = []
+    index(replace(config, pins=("the audit",), labels={"season": "summer"}), said.append)
+    root = str(tmp_path / "a" / "shop")
+    assert all_pins(root)[built.version].reasons == ["the audit"]
+    assert any("keeps the labels that it was given then" in line for line in said)

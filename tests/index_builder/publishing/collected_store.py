@@ -14,9 +14,8 @@ from catalog.version_log import logged
 from index_builder.assembly.code_files import codes_url
 from index_builder.publishing.holdings import look
 from index_builder.publishing.pins import pin
-from index_builder.publishing.promote import promote
+from index_builder.publishing.promote import Request, promote
 from index_builder.publishing.reachable import Retention
-from index_builder.publishing.verdict import Thresholds
 from index_builder.publishing.verify import verify
 from tests.catalog.fault_store import Fault, FaultStore
 from tests.index_builder.publishing.made_versions import ENCODER, published_version, stored_version
@@ -91,7 +90,7 @@ def fill() -> None:
     publish_with_codes("v4", "new", [2, 3])
     publish_with_codes("v5", "new", [3, 4])
     published_version(ROOT, "v5", "canary")
-    promote(ROOT, published_version(ROOT, "v6", None), "candidate", Thresholds(), {})
+    promote(ROOT, published_version(ROOT, "v6", None), Request("candidate"))
     storage.write(codes_url(ROOT, "new", embedding_file(7)), b"codes of a file that no version has")
     stored_version(ROOT, "v9")
     for name in ("files/index.faiss.json", "training.json", "queries.arrow", "truth/000000-000004.arrow"):

@@ -8,7 +8,7 @@ import pytest
 
 from catalog.channel import Channel, Pointer
 from index_builder.publishing.answers import Answers
-from index_builder.publishing.judge_change import Judged, judge_change
+from index_builder.publishing.judge_change import Judged, Unreadable, judge_change
 from index_builder.publishing.verdict import Thresholds, Verdict
 from tests.index_builder.publishing.made_versions import ENCODER, stored_version
 
@@ -37,11 +37,13 @@ def new(tmp_path: Path) -> Judged:
     return Judged(manifest, answers([0.9] * 200))
 
 
-def verdicts(new: Judged, current: Judged | str, channel: Channel = PROD, **asked: object) -> dict[str, Verdict]:
+def verdicts(
+    new: Judged, current: Judged | Unreadable | str, channel: Channel = PROD, **asked: object
+) -> dict[str, Verdict]:
     return {each.gate: each for each in judge_change(new, current, channel, replace(Thresholds(), **asked))}
 
 
-def refused(new: Judged, current: Judged | str, channel: Channel = PROD, **asked: object) -> list[str]:
+def refused(new: Judged, current: Judged | Unreadable | str, channel: Channel = PROD, **asked: object) -> list[str]:
     return [gate for gate, each in verdicts(new, current, channel, **asked).items() if not each.passed]
 
 
@@ -73,9 +75,9 @@ def test_another_encoder_is_refused_unless_it_is_meant_and_answers_are_not_compa
 
 
 def test_an_older_snapshot_of_the_same_store_is_refused(new: Judged, current: Judged) -> None:
-    assert refused(Judged(current.manifest, None), Judged(new.manifest, None)) == ["snapshot_order"]
+    assert refused(Judged(current.manifest, "none"), Judged(new.manifest, "none")) == ["snapshot_order"]
     elsewhere = replace(current.manifest, source={"store": "gs://other", "snapshot": 1})
-    assert refused(Judged(elsewhere, None), Judged(new.manifest, None)) == []
+    assert refused(Judged(elsewhere, "none"), Judged(new.manifest, "none")) == []
 
 
 def test_recall_is_compared_pair_by_pair_so_that_a_small_certain_loss_is_seen(new: Judged, current: Judged) -> None:
@@ -120,10 +122,34 @@ def test_answers_that_others_give_are_counted(new: Judged, current: Judged) -> N
 
 def test_only_queries_of_the_same_item_with_the_same_vector_are_compared(new: Judged, current: Judged) -> None:
     moved = Judged(new.manifest, answers([0.1] * 200, vectors=2))
-    assert "only 0 queries are the same" in verdicts(moved, current)["recall_drop"].says
-    assert refused(moved, current) == []
-    older = Judged(current.manifest, None)
+    assert "only 0 of the 200 queries are the same" in verdicts(moved, current)["recall_drop"].says
+    assert refused(moved, current) == ["overlap"]  # All is new, and somebody should know.
+    small = Judged(new.manifest, answers([0.1] * 9, vectors=2))
+    assert refused(small, current) == []
+    older = Judged(current.manifest, "version v1 was built before answers were kept")
     assert "version v1 was built before answers were kept" in verdicts(new, older)["overlap"].says
+    assert refused(new, older) == []
+
+
+def test_the_last_digits_of_a_vector_may_be_another_machines(new: Judged, current: Judged) -> None:
+    found = answers([0.9] * 200)
+    found.vectors[:] *= np.float32(1 + 1e-4)
+    assert refused(Judged(new.manifest, found), current) == []
+    assert verdicts(Judged(new.manifest, found), current)["overlap"].value == 1.0
+
+
+def test_another_metric_is_refused_and_answers_are_not_compared_then(new: Judged, current: Judged) -> None:
+    other = Judged(replace(new.manifest, metric="l2"), answers([0.1] * 200))
+    assert refused(other, current) == ["metric_change"]
+    assert "another metric" in verdicts(other, current)["overlap"].says
+
+
+def test_a_version_on_the_channel_that_cannot_be_read_needs_somebody_to_look(new: Judged) -> None:
+    unread = Unreadable("v1", "manifest.json is damaged")
+    assert refused(new, unread) == ["encoder_change"]
+    assert "manifest.json is damaged" in verdicts(new, unread)["encoder_change"].says
+    assert refused(new, unread, allow_encoder_change=True) == []
+    assert set(verdicts(new, unread)) == set(verdicts(new, "channel prod is new"))
 
 
 def test_a_version_that_was_taken_back_is_refused_until_it_is_forced(new: Judged, current: Judged) -> None:

@@ -15,9 +15,8 @@ from catalog.errors import CatalogIndexerError
 from catalog.manifest import Manifest, read_manifest
 from catalog.storage.retry import Retrier, RetryPolicy
 from catalog.version_log import logged, read_log
-from index_builder.publishing.promote import promote, rollback, settle
+from index_builder.publishing.promote import Request, promote, rollback, settle
 from index_builder.publishing.publish import log_published, publish
-from index_builder.publishing.verdict import Thresholds
 from index_builder.publishing.verify import verify
 from tests.catalog.fault_store import Crash, Fault, FaultStore
 from tests.index_builder.vectors import clustered
@@ -57,15 +56,15 @@ def publish_and_settle() -> None:
         publish(ROOT, draft)
     pointer = log_published(ROOT, "v3")
     if there:
-        promote(ROOT, pointer, "prod", Thresholds(), {})
+        promote(ROOT, pointer, Request("prod"))
     else:
-        settle(ROOT, read_manifest(ROOT, "v3"), pointer, "prod")
+        settle(ROOT, read_manifest(ROOT, "v3"), pointer, Request("prod"))
 
 
 def promote_an_earlier_version() -> None:
     pointer = logged(ROOT, "v1")
     assert pointer is not None
-    promote(ROOT, pointer, "prod", Thresholds(), {})
+    promote(ROOT, pointer, Request("prod"))
 
 
 def roll_back() -> None:

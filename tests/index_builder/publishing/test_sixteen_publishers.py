@@ -10,9 +10,9 @@ from catalog.channel import read_channel
 from catalog.errors import ConflictError
 from catalog.version_log import read_log
 from index_builder.publishing import promote as promoting
-from index_builder.publishing.promote import promote
+from index_builder.publishing.promote import Request, promote
 from index_builder.publishing.publish import publish
-from index_builder.publishing.verdict import Thresholds, Verdict
+from index_builder.publishing.verdict import Verdict
 from index_builder.publishing.verify import verify
 from tests.catalog.test_storage import gcs, root, s3
 from tests.index_builder.publishing.made_versions import stored_version
@@ -37,7 +37,7 @@ def test_sixteen_publishers_at_once_lose_no_version_and_every_loser_is_told(
     def work(number: int) -> None:
         pointer = publish(root, manifests[number])[1]
         try:
-            promote(root, pointer, "prod", Thresholds(), {})
+            promote(root, pointer, Request("prod"))
             won.append(pointer.version)
         except Exception as error:
             lost.append(error)
@@ -59,7 +59,11 @@ def test_sixteen_publishers_at_once_lose_no_version_and_every_loser_is_told(
     assert channel.pointer is not None
     assert channel.pointer.version == won[0]
     assert verify(root, channel.pointer).version == won[0]
-    assert len(read_channel(root, "candidate").moves) == 16
+    # However they came: `candidate` is on the newest, and never went back.
+    candidate = read_channel(root, "candidate")
+    assert candidate.pointer == log[-1]
+    numbers = {entry.version: entry.sequence for entry in log}
+    assert [numbers[move.version] for move in candidate.moves] == sorted(numbers[m.version] for m in candidate.moves)
 
 
 def test_sixteen_who_promote_one_after_the_other_lose_no_move(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +74,7 @@ def test_sixteen_who_promote_one_after_the_other_lose_no_move(root: str, monkeyp
         pointer = publish(root, manifests[number])[1]
         for _ in range(400):
             try:
-                promote(root, pointer, "prod", Thresholds(), {})
+                promote(root, pointer, Request("prod"))
                 return
             except ConflictError:
                 continue

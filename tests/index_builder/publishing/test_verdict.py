@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from catalog.errors import UsageError
-from index_builder.publishing.verdict import GATES, Verdict, check_forced, force, nothing_to_compare, overridden
+from index_builder.publishing.verdict import GATES, Thresholds, Verdict, check_forced, force, nothing_to_compare
 
 
 def test_only_a_refusal_that_nobody_overrode_stops_a_version() -> None:
@@ -13,7 +13,7 @@ def test_only_a_refusal_that_nobody_overrode_stops_a_version() -> None:
     assert not nothing_to_compare("overlap", "new").refuses
     forced = force([passed, refused], {"count_drift": "a new vendor", "overlap": "not asked for"})
     assert not any(each.refuses for each in forced)
-    assert overridden(forced) == {"count_drift": "a new vendor"}
+    assert [each.forced for each in forced] == [None, "a new vendor"]
 
 
 def test_a_verdict_is_read_as_it_was_written() -> None:
@@ -42,3 +42,9 @@ def test_gates_are_overridden_with_a_reason() -> None:
     assert check_forced(["overlap", "count_drift"], " season ") == {"overlap": "season", "count_drift": "season"}
     assert check_forced([], None) == {}
     assert len(set(GATES)) == len(GATES)
+
+
+def test_a_version_is_judged_as_it_was_when_it_was_built_unless_something_else_is_asked() -> None:
+    recorded = {"overlap": 0.9, "count_drift": 0.01, "of_a_later_release": 1}
+    assert Thresholds.of(recorded, count_drift=0.3) == Thresholds(overlap=0.9, count_drift=0.3)
+    assert Thresholds.of({}) == Thresholds()
