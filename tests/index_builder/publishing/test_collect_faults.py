@@ -18,6 +18,7 @@ from index_builder.publishing.holdings import look
 from index_builder.publishing.marks import keep_build_from_collection, read_marks
 from index_builder.publishing.pins import pin
 from index_builder.publishing.promote import Promotion, move, rollback
+from index_builder.publishing.publish import publish
 from tests.catalog.fault_store import Crash, Fault
 from tests.index_builder.publishing.collected_store import (
     KEEP_ONE,
@@ -178,8 +179,13 @@ def test_whatever_somebody_begins_to_need_between_two_operations_stays_whole_or_
         assert refused == 0
 
 
+@pytest.mark.parametrize("stored_before", [False, True])
 @pytest.mark.parametrize("day", [0, 7])
-def test_a_build_that_goes_on_between_two_operations_is_left_alone_or_told(store: PiecewiseStore, day: int) -> None:
+def test_a_build_that_goes_on_between_two_operations_is_left_alone_or_told(
+    store: PiecewiseStore, day: int, stored_before: bool
+) -> None:
+    """One that begins again, and one that stored its files long before and has only to publish."""
+    manifest = stored_version(ROOT, "v9")
     gc(0)
     before = dict(store.objects)
     store.plan({})
@@ -191,10 +197,11 @@ def test_a_build_that_goes_on_between_two_operations_is_left_alone_or_told(store
 
         def go_on(told: list[CatalogIndexerError] = told) -> None:
             try:
-                keep_build_from_collection(ROOT, "v9")
-                stored_version(ROOT, "v9")
-                keep_build_from_collection(ROOT, "v9")
-                published_version(ROOT, "v9")
+                if not stored_before:
+                    keep_build_from_collection(ROOT, "v9")
+                    stored_version(ROOT, "v9")
+                pointer = publish(ROOT, manifest)[1]
+                move(ROOT, read_channel(ROOT, "prod"), pointer, [])
             except CatalogIndexerError as error:
                 told.append(error)
 
@@ -203,6 +210,9 @@ def test_a_build_that_goes_on_between_two_operations_is_left_alone_or_told(store
         store.plan({})
         outcomes.add(bool(told))
         check_whole({*REACHABLE, *(() if told else {"v9"})})
+        if told:
+            assert any(why in str(told[0]) for why in ("is being deleted by gc", "is not whole")), number
+            assert "v9" not in look(ROOT).whole
         pointer = read_channel(ROOT, "prod").pointer
         assert pointer is not None
         assert pointer.version == ("v5" if told else "v9"), number

@@ -14,9 +14,9 @@ from index_builder.publishing.collect import collect
 from index_builder.publishing.diff import diff
 from index_builder.publishing.listing import list_versions
 from index_builder.publishing.marks import DELETING, Mark, change_marks
-from index_builder.publishing.promote import move, promote, rollback
+from index_builder.publishing.promote import Request, move, promote, rollback
 from index_builder.publishing.reachable import Retention
-from index_builder.publishing.verdict import Thresholds, Verdict
+from index_builder.publishing.verdict import Verdict
 from index_builder.publishing.verify import find_version
 from tests.conftest import REPOSITORY
 from tests.index_builder.publishing.made_versions import published_version
@@ -46,7 +46,7 @@ def test_a_version_that_was_once_forced_is_not_called_refused(tmp_path: Path, mo
     root = str(tmp_path / "shop")
     published_version(root, "v1")
     pointer = published_version(root, "v2", None, gates=[REFUSED.to_json()])
-    promote(root, pointer, "candidate", Thresholds(), {})
+    promote(root, pointer, Request("candidate"))
     assert states(tmp_path / "shop") == {"v2": "refused", "v1": "published"}
     move(root, read_channel(root, "prod"), pointer, [])
     if moves_kept:
