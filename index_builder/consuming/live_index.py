@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from catalog.channel import Pointer, read_channel
-from catalog.errors import UsageError
+from catalog.errors import IntegrityError, UsageError
 from catalog.manifest import Manifest
 from index_builder.catalog_index import CatalogIndex, Match
 from index_builder.consuming.failures import Failures
@@ -197,7 +197,7 @@ class LiveIndex:
         try:
             pointer = read_channel(self._opening.root, self.channel).pointer
             if pointer is None:
-                raise UsageError(f"{self._opening.root} has no channel {self.channel!r} any more")
+                raise IntegrityError(f"{self._opening.root} has no channel {self.channel!r} any more")
             self.last_poll = time.time()
             if self._serves(pointer):
                 self._failures.forget()
@@ -236,7 +236,10 @@ class LiveIndex:
             over = [each for each in self._retired if each.over]
             self._retired = [each for each in self._retired if not each.over]
         for each in over:
-            each.index.close()
+            try:
+                each.index.close()
+            except Exception as error:  # It answers nobody any more: whoever is served goes on.
+                self._failures.note_close(error, each.index.manifest.version)
 
 
 def _step_back() -> None:

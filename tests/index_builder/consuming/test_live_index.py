@@ -156,7 +156,7 @@ def test_a_store_that_is_down_is_a_failure_and_no_more(
     assert not live.poll()
     channel.unlink()
     assert not live.poll()
-    assert live.failures_by_kind == {"corrupt": 1, "disk": 0, "encoder": 0, "other": 1, "store": 1}
+    assert live.failures_by_kind == {"close": 0, "corrupt": 2, "disk": 0, "encoder": 0, "other": 0, "store": 1}
     assert "has no channel 'prod' any more" in (live.last_failure or "")
     channel.write_bytes(whole)
     assert not live.poll()
@@ -225,6 +225,33 @@ def test_a_search_that_is_under_way_ends_on_the_old_version_which_is_closed_then
     while not closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert closed == ["v1"]
+
+
+def test_an_old_version_that_cannot_be_closed_is_a_failure_and_the_watch_goes_on(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = CatalogIndex.close
+
+    def close(self: CatalogIndex) -> None:
+        if self.manifest.version == "v1":
+            raise OSError(errno.EMFILE, "Too many open files")
+        real(self)
+
+    monkeypatch.setattr(CatalogIndex, "close", close)
+    with CatalogIndex.open(str(shop), "shop").watch(every=0.05) as live:
+        for version in ("v2", "v3"):
+            point_channel(shop, version)
+            _wait_until(lambda expected=version: live.version == expected)
+        _wait_until(lambda: live.last_failure is None)
+        assert live.failures_by_kind["close"] == live.failures == 1
+        point_channel(shop, "v1")
+        _wait_until(lambda: live.version == "v1")
+        with live.hold():
+            point_channel(shop, "v2")
+            assert live.poll() or live.version == "v2"
+        _wait_until(lambda: live.failures == 2)
+        assert live.search(QUERIES) == answers(shop, "v2")
+        assert live._thread.is_alive()
 
 
 def test_what_was_replaced_is_let_go(shop: Path, live: LiveIndex) -> None:

@@ -52,7 +52,7 @@ def test_what_prometheus_reads_is_what_happened(tmp_path: Path) -> None:
         assert value("load_seconds") == live.load_seconds > 0
         assert (value("swaps_total"), value("polls_total")) == (1, 2)
         kinds = {kind: value("load_failures_total", kind=kind) for kind in live.failures_by_kind}
-        assert kinds == {"corrupt": 1, "disk": 0, "encoder": 0, "other": 0, "store": 0}
+        assert kinds == {"close": 0, "corrupt": 1, "disk": 0, "encoder": 0, "other": 0, "store": 0}
         assert value("last_successful_poll_timestamp_seconds") == pytest.approx(time.time(), abs=60)
 
 
