@@ -61,7 +61,8 @@ class LiveIndex:
         self._retired: list[Serving] = []
         self._serving = Serving(index, self._wake.set)
         self._failures = Failures(every)
-        self.polls = self.swaps = 0
+        self.polls: int = 0
+        self.swaps: int = 0
         self.last_poll: float | None = None
         self._thread = threading.Thread(target=self._run, name="catalog-indexer watch", daemon=True)
         self._thread.start()
@@ -149,9 +150,11 @@ class LiveIndex:
         return metrics_text(self)
 
     def register(self, registry: Any = None) -> None:
-        """Adds the metrics to a registry of `prometheus_client`, the default one if None."""
+        """Adds the metrics to a registry of `prometheus_client`, the default one if None, until `close`."""
         from index_builder.consuming.metrics import register
 
+        if self._closed:
+            raise UsageError("the index is closed")
         register(self, registry)
 
     def poll(self) -> bool:
@@ -166,12 +169,15 @@ class LiveIndex:
 
     def close(self) -> None:
         """Ends the watch, and closes the index when its last search has ended."""
+        from index_builder.consuming.metrics import leave
+
         with self._swapping:
             if self._closed:
                 return
             self._closed = True
             self._retire(self._serving)
         self._wake.set()
+        leave(self)
 
     def __enter__(self) -> LiveIndex:
         return self
