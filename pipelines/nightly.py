@@ -24,7 +24,7 @@ from index_builder.publishing.verify import read_verified
 from pipelines.embed import EmbedSummary, embed
 from pipelines.index import IndexSummary, run_index
 from pipelines.night_summary import Collected, NightSummary, exit_code, outcome, sentence
-from pipelines.nightly_config import NightlyConfig
+from pipelines.nightly_config import NightlyConfig, naming
 from pipelines.progress import Progress
 from pipelines.run_report import ReportPlaces, RunReport, write_report
 
@@ -49,7 +49,7 @@ class _Night:
     def work(self, lease: Lease) -> None:
         """All stages. Raises whatever stops them."""
         config = self.config
-        with self._stage("embed"):
+        with self._stage("embed"), naming(config.where, "embed"):
             self.embedded = embed(config.embed, self.say, self.progress)
             unread = self.embedded.rejected + self.embedded.stale
             if config.fail_on_rejects is not None and unread > config.fail_on_rejects:
@@ -57,7 +57,7 @@ class _Night:
                     f"{unread:,} rows were rejected or could not be read for now, embed.fail_on_rejects is "
                     f"{config.fail_on_rejects:,}; snapshot {self.embedded.snapshot} is written and was not indexed"
                 )
-        with self._stage("index"):
+        with self._stage("index"), naming(config.where, "index"):
             # Asked of the store: a machine that stood still may have lost the lock without knowing it.
             lease.renew()
             self.indexed, promotion = run_index(config.index, self.say, self.progress, lease.renew)

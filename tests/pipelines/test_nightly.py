@@ -120,10 +120,17 @@ def test_a_night_that_fails_is_reported_and_gives_the_lock_back(night: Path) -> 
     failed = run(night)
     assert (failed.outcome, failed.exit_code, failed.embed, failed.index) == ("failed", 2, None, None)
     report = latest(night)
-    assert report["error"] == f"--catalog {night}/catalog.csv: no such file"
+    assert report["error"] == f"{night}/nightly.yaml, embed: --catalog {night}/catalog.csv: no such file"
     assert (report["stage"], report["exit_code"], report["counts"]["input"]) == ("embed", 2, None)
     assert "no such file" in page(night)
     assert lock(night).released
+
+
+def test_a_flag_that_turns_out_wrong_is_named_with_its_place_in_the_file(night: Path) -> None:
+    write_config(night, index={"factory": "IVF4096,Flat"})
+    failed = run(night)
+    assert (failed.exit_code, latest(night)["stage"]) == (2, "index")
+    assert str(failed.error).startswith(f"{night}/nightly.yaml, index: --factory IVF4096,Flat")
 
 
 def test_a_night_collects_what_nothing_needs_a_grace_after_it_was_marked(night: Path) -> None:
