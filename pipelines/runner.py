@@ -16,6 +16,7 @@ from apache_beam.transforms.resources import parse_resource_hints
 
 from catalog import errors
 from catalog.errors import CatalogIndexerError, MissingExtraError, UsageError
+from catalog.extras import how_to_install
 from pipelines.flag_types import without_secrets
 
 # `DirectRunner` would look for Prism, a binary that it downloads; this one is the Python runner that it falls back to.
@@ -73,7 +74,7 @@ def _check_dataflow() -> None:
         importlib.import_module("apache_beam.runners.dataflow.internal.apiclient")
     except ImportError:
         raise MissingExtraError(
-            "--runner=DataflowRunner needs packages that are not installed: run pip install 'catalog-indexer[dataflow]'"
+            f"--runner=DataflowRunner needs packages that are not installed: run {how_to_install('dataflow')}"
         ) from None
 
 

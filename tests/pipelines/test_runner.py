@@ -74,5 +74,5 @@ def test_a_defect_in_a_worker_is_not_dressed_up() -> None:
 
 def test_dataflow_without_its_extra_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apache_beam.runners.dataflow.internal.apiclient", None)
-    with pytest.raises(MissingExtraError, match=r"run pip install 'catalog-indexer\[dataflow\]'"):
+    with pytest.raises(MissingExtraError, match=r"run pip install '\.\[dataflow\]'"):
         pipeline_options(["--runner=DataflowRunner", "--project=p", "--region=r"])

@@ -104,6 +104,6 @@ def test_without_the_library_one_is_told_how_to_install_it(tmp_path: Path, monke
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with (
         CatalogIndex.open(str(tmp_path), "shop").watch(every=1e6) as live,
-        pytest.raises(MissingExtraError, match=r"pip install 'catalog-indexer\[metrics\]'"),
+        pytest.raises(MissingExtraError, match=r"pip install '\.\[metrics\]'"),
     ):
         live.metrics()
