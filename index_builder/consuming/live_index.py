@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import os
 import random
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from index_builder.faiss_import import faiss
 from index_builder.searching.searcher import OperatingPoint
 
 _LOWEST_PRIORITY = 19
+# Seconds, a century: threads cannot wait for ever.
+_LONGEST = 3.2e9
 
 
 class LiveIndex:
@@ -50,8 +54,8 @@ class LiveIndex:
     def __init__(self, index: CatalogIndex, every: float, jitter: float) -> None:
         if index.opening is None or index.opening.channel is None:
             raise UsageError("only an index that was opened by a channel can be watched")
-        if every <= 0 or not 0 <= jitter < 1:
-            raise UsageError(f"every={every:g}, jitter={jitter:g}: expected seconds, and a share of them from 0 to 1")
+        if not (_is_number(every) and _is_number(jitter) and 0 < every <= _LONGEST and 0 <= jitter < 1):
+            raise UsageError(f"every={every!r}, jitter={jitter!r}: expected seconds, and a share of them from 0 to 1")
         self._opening = replace(index.opening, encoder=index.manifest.encoder.fingerprint)
         self._every, self._jitter = every, jitter
         self._wake = threading.Event()
@@ -246,6 +250,10 @@ class LiveIndex:
                 each.index.close()
             except Exception as error:  # It answers nobody any more: whoever is served goes on.
                 self._failures.note_close(error, each.index.manifest.version)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _step_back() -> None:

@@ -19,9 +19,7 @@ def test_a_missing_package_is_answered_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, module: str, command: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        MissingExtraError, match=f"{module} is not installed: run {command} in a checkout of "
-    ):
+    with pytest.raises(MissingExtraError, match=f"{module} is not installed: run {command} in a checkout of "):
         require(module)
 
 

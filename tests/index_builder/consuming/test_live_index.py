@@ -4,6 +4,7 @@ import errno
 import gc
 import itertools
 import random
+import re
 import threading
 import time
 import weakref
@@ -300,9 +301,21 @@ def test_a_closed_one_answers_no_more_and_its_thread_ends(shop: Path) -> None:
 def test_only_a_channel_can_be_watched(shop: Path) -> None:
     with pytest.raises(UsageError, match="only an index that was opened by a channel"):
         CatalogIndex.open(str(shop), "shop", version="v2").watch()
-    for wrong in ({"every": 0}, {"jitter": 1}):
-        with pytest.raises(UsageError, match="expected seconds"):
-            CatalogIndex.open(str(shop), "shop").watch(**wrong)
+
+
+def test_a_watch_that_is_refused_leaves_the_index_as_it_was(shop: Path) -> None:
+    index = CatalogIndex.open(str(shop), "shop")
+    before = threading.active_count()
+    wrong: list[dict[str, Any]] = [{"every": value} for value in (0, -1, np.nan, np.inf, 1e300, "300", None, True)]
+    wrong += [{"jitter": value} for value in (1, -0.1, np.nan, "0.2")]
+    for options in wrong:
+        ((name, value),) = options.items()
+        with pytest.raises(UsageError, match=rf"{name}={re.escape(repr(value))}.*: expected seconds, and a share"):
+            index.watch(**options)
+    assert index.search(QUERIES) == answers(shop, "v1")
+    assert threading.active_count() == before
+    with index.watch(every=np.float32(1e9), jitter=np.int64(0)) as live:  # Numbers all the same.
+        assert live.search(QUERIES) == answers(shop, "v1")
 
 
 def test_no_search_fails_through_publishes_and_rollbacks_and_none_is_answered_by_a_damaged_version(
