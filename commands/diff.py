@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from commands.artifact_flags import add_artifact_flags
-from commands.output import add_json_flag, print_json, print_table, say
+from commands.output import add_json_flag, print_json, print_table, say, written_whole
 from commands.words import value
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         sheet: Any = None
         if args.items:
-            sheet = csv.writer(stack.enter_context(open(args.items, "w", newline="", encoding="utf-8")))
+            sheet = csv.writer(stack.enter_context(written_whole(args.items)))
             sheet.writerow(["change", "item_id"])
 
         def tell(kind: str, item_ids: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=7 * 86_400.0,
         metavar="T",
-        help="how long a build that is not finished may stand still (default: 7d)",
+        help="how long a build that is not finished may stand still, at least 24h (default: 7d)",
     )
     add_json_flag(parser)
 

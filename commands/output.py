@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import math
+import os
 import sys
-from typing import Any
+import tempfile
+from collections.abc import Iterator
+from typing import Any, TextIO
 
+from catalog.errors import UsageError
 from catalog.storage import redact_text
 
 
@@ -53,6 +58,30 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ]
         print("  ".join(cells).rstrip())
+
+
+@contextlib.contextmanager
+def written_whole(path: str) -> Iterator[TextIO]:
+    """A text file that takes its name when all of it is written; until then, and on any error, what was there stays.
+    What is no file, such as a pipe, is written to as it is."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            yield file
+        return
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    except FileNotFoundError:
+        raise UsageError(f"{path} cannot be written: there is no folder {folder}") from None
+    try:
+        with open(handle, "w", newline="", encoding="utf-8") as file:
+            yield file
+        os.chmod(beside, 0o644)
+        os.replace(beside, target)
+    except BaseException:
+        os.unlink(beside)
+        raise
 
 
 def _is_number(text: str) -> bool:

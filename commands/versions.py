@@ -20,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from index_builder.publishing.listing import list_versions
 
-    versions = list_versions(args.artifacts, args.name, args.all)
+    found = list_versions(args.artifacts, args.name, args.all)
+    versions = found.versions
     if args.json:
-        print_json({"versions": versions})
+        print_json({"versions": versions, "damaged_channels": found.damaged_channels})
         return 0
     header = ["version", "age", "vectors", "recall@10", "MB", "channels", "labels", "pinned", "state"]
     rows = [
@@ -43,4 +44,6 @@ def run(args: argparse.Namespace) -> int:
     for version in versions:
         if "problem" in version:
             say(f"version {version['version']}: {version['problem']}")
+    for channel, problem in found.damaged_channels.items():
+        say(f"channel {channel}: {problem}; what it points to is not known")
     return 0

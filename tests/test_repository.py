@@ -68,6 +68,7 @@ def test_every_schema_is_part_of_the_package() -> None:
         "channel.v1",
         "channel.v2",
         "collection.v1",
+        "collection.v2",
         "log.v1",
         "manifest.v1",
         "manifest.v2",

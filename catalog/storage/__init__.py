@@ -189,7 +189,10 @@ def compare_and_swap(url: str, data: bytes, token: str | None) -> None:
 
 
 def list_files(prefix: str) -> Iterator[str]:
-    """URLs of the files below the folder `prefix`, sorted; nothing where there is no such folder."""
+    """URLs of the files below the folder `prefix`, sorted; nothing where there is no such folder.
+
+    Raises OSError where a folder below it cannot be read.
+    """
     return iter(retrier(lambda _: list(store_for(prefix).list_files(prefix)), prefix))
 
 
@@ -219,7 +222,10 @@ def delete(url: str) -> None:
 
 
 def delete_tree(prefix: str) -> None:
-    """Deletes every object below the folder `prefix`."""
+    """Deletes every object below the folder `prefix`, but what is stored there meanwhile.
+
+    Raises OSError where one cannot be deleted.
+    """
     retrier(lambda _: store_for(prefix).delete_tree(prefix), prefix)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -75,7 +76,9 @@ class LocalStore(Store):
                 os.replace(temporary, path)
 
     def list_files(self, prefix: str) -> Iterator[str]:
-        found = (os.path.join(folder, name) for folder, _, names in os.walk(absolute(prefix)) for name in names)
+        top = absolute(prefix)
+        walk = os.walk(top, onerror=lambda error: _raise_unless_gone(error, top))
+        found = (os.path.join(folder, name) for folder, _, names in walk for name in names)
         yield from sorted(path for path in found if not os.path.basename(path).startswith("."))
 
     def expand(self, pattern: str) -> list[str]:
@@ -97,10 +100,25 @@ class LocalStore(Store):
         Path(absolute(url)).unlink(missing_ok=True)
 
     def delete_tree(self, prefix: str) -> None:
-        shutil.rmtree(absolute(prefix), ignore_errors=True)
+        top = absolute(prefix)
+
+        def failed(_: object, path: str, what: tuple[type, BaseException, object]) -> None:
+            # A folder in which somebody stores a file meanwhile stays, with that file.
+            if not isinstance(what[1], OSError) or what[1].errno != errno.ENOTEMPTY:
+                _raise_unless_gone(what[1], top, path)
+
+        shutil.rmtree(top, onerror=failed)
 
     def local_path(self, url: str) -> Path | None:
         return Path(absolute(url))
+
+
+def _raise_unless_gone(error: BaseException, top: str, path: str | None = None) -> None:
+    """Raises an error of a walk through a folder; not where the folder is none, or what was in it went meanwhile."""
+    if isinstance(error, NotADirectoryError) and (path or error.filename) == top:
+        return
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _version(url: str, status: os.stat_result) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from catalog import storage
@@ -12,7 +15,7 @@ from catalog.errors import CatalogIndexerError, IntegrityError, UsageError
 from catalog.manifest import Manifest, ManifestFile, manifest_url, version_folder
 from catalog.version_log import read_log
 from index_builder.publishing.holdings import files_by_folder
-from index_builder.publishing.verify import check_stored, read_published
+from index_builder.publishing.verify import check_stored, read_published, verified_copy
 
 # Hashing lets go of the interpreter, so several files are read at once.
 _READERS = 4
@@ -55,19 +58,24 @@ def check_up(root: str, pointer: Pointer, deep: bool = False) -> list[Finding]:
     except (CatalogIndexerError, OSError) as error:
         return [Finding("manifest.json", False, str(error))]
     findings = [Finding("manifest.json", True, f"{size:,} bytes, as published", size)]
-    with ThreadPoolExecutor(_READERS) as readers:
-        findings += readers.map(lambda entry: _file(root, manifest, entry), manifest.files)
-    if deep:
-        from index_builder.publishing.deep_checkup import check_deeply
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(_READERS) as readers:
+        copies = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="catalog-indexer-"))) if deep else None
+        findings += readers.map(lambda entry: _file(root, manifest, entry, copies), manifest.files)
+        if copies is not None:
+            from index_builder.publishing.deep_checkup import check_deeply
 
-        findings += check_deeply(root, manifest, whole=all(each.ok for each in findings))
+            findings += check_deeply(root, manifest, copies if all(each.ok for each in findings) else None)
     return findings
 
 
-def _file(root: str, manifest: Manifest, entry: ManifestFile) -> Finding:
+def _file(root: str, manifest: Manifest, entry: ManifestFile, copies: Path | None) -> Finding:
+    """Checks a file where it is stored, or the copy of it that will be opened."""
     url = storage.join(version_folder(root, manifest.version), entry.path)
     try:
-        check_stored(url, entry, manifest.version)
+        if copies is None:
+            check_stored(url, entry, manifest.version)
+        else:
+            verified_copy(url, entry, manifest.version, copies)
     except (IntegrityError, OSError) as error:
         return Finding(entry.path, False, str(error))
     return Finding(entry.path, True, f"{entry.bytes:,} bytes, as published", entry.bytes)

@@ -2,32 +2,46 @@
 
 Whoever starts to need a version takes its mark away first (`marks.keep_from_collection`). Before anything is deleted it
 is marked as `deleting`, from when on nobody can start to need it, and everything is looked at once more. Of a version
-the manifest goes first: what is half deleted is no version. A collector that dies leaves marks, from which the next one
-goes on.
+the manifest goes first: what is half deleted is no version. A collector that dies leaves marks, from which another one
+goes on an hour later.
 """
 
 from __future__ import annotations
 
 import datetime
+import secrets
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from catalog import storage
-from catalog.manifest import manifest_url, version_folder
+from catalog.errors import UsageError
 from index_builder.publishing.collectable import BUILD, CODEBOOK, CODES, VERSION, Thing, collectable, sizes_of
+from index_builder.publishing.erasing import BUILDING, TAKEN, Clock, Eraser
 from index_builder.publishing.holdings import Holdings, look
-from index_builder.publishing.marks import DELETING, MARKED, Mark, Marks, change_marks, read_marks
-from index_builder.publishing.pins import pins_url
+from index_builder.publishing.marks import (
+    DELETING,
+    LEAST_GRACE,
+    MARKED,
+    Mark,
+    Marks,
+    change_marks,
+    read_marks,
+    release,
+)
 from index_builder.publishing.reachable import Retention, seconds_since
 
 # Marks are one small file. A night leaves a few thousand codes at most; what is beyond waits for the next time.
 _MARKED_CODES = 20_000
-_DELETING_AT_ONCE = 16
 
-# In the order in which they are told and deleted.
+# In the order in which they are told.
 _KINDS = (VERSION, BUILD, CODEBOOK, CODES)
+# Why what was due is not deleted, by the folder that it is in.
+_SPARED = {
+    "versions": "something began to need it meanwhile",
+    "work": "the build goes on",
+    "codebooks": BUILDING,
+    "codes": BUILDING,
+}
 STAY, MARK, WAIT, DELETE, DELETED = "stay", "mark", "wait", "delete", "deleted"
 
 
@@ -58,40 +72,54 @@ class Fate:
         return {**asdict(self), "why": list(self.why)}
 
 
-def collect(root: str, retention: Retention, delete: bool = False, now: datetime.datetime | None = None) -> list[Fate]:
+def utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def collect(root: str, retention: Retention, delete: bool = False, clock: Clock = utc_now) -> list[Fate]:
     """Marks what nothing needs, and deletes what was marked a grace ago; or says what it would do.
 
     Args:
         root: URL of ARTIFACTS/<name>.
         retention: what stays without being asked for.
         delete: do it; else nothing is written.
-        now: the time, with its zone; that of the clock if None.
+        clock: the time, with its zone.
 
     Returns:
         What becomes of everything: versions, the newest last, then builds, codebooks and codes.
 
     Raises:
+        UsageError: there is nothing.
         IntegrityError: a channel, a pin, the log or the marks are damaged; nothing was deleted.
     """
-    now = now or datetime.datetime.now(datetime.UTC)
+    now, owner = clock(), secrets.token_hex(8)
     marks, _ = read_marks(root)
     held = look(root)
     things = collectable(root, held, marks, retention, now)
+    if not held.log and not things:
+        raise UsageError(f"{root}: nothing is published there; run catalog-indexer index first")
     sizes = sizes_of(root, held, [each for each in things.values() if each.kind == VERSION or not each.stays])
     if not delete:
-        return _fates(things, _marked(things, marks, now), sizes, set(), now)
-    marks = change_marks(root, lambda there: _marked(things, there, now))
-    due = {path for path, mark in marks.items() if mark.state == DELETING}
-    deleted, spared = _delete(root, held, things, due, retention, now) if due else (set(), set())
-    return _fates(things, {path: marks[path] for path in marks.keys() - spared}, sizes, deleted, now)
+        return _fates(things, _marked(things, marks, owner, now), sizes, set(), {}, owner, now)
+    marks = change_marks(root, lambda there: _marked(things, there, owner, clock()))
+    deleted: set[str] = set()
+    spared: dict[str, str] = {}
+    if any(mark.owner == owner for mark in marks.values()):
+        deleted, spared = _delete(root, held, things, retention, owner, clock)
+    return _fates(things, marks, sizes, deleted, spared, owner, now)
 
 
-def _marked(things: Mapping[str, Thing], marks: Marks, now: datetime.datetime) -> Marks:
-    """The marks as they should be: of what may go, those as `deleting` that have waited for their grace."""
+def _marked(things: Mapping[str, Thing], marks: Marks, owner: str, now: datetime.datetime) -> Marks:
+    """The marks as they should be: of what may go, those as `deleting`, by an owner, that have waited for their grace.
+    What another collector is deleting stays its own, unless it was not heard of for long."""
     building = _under_way(things, marks, now)
     fresh = now.isoformat(timespec="seconds")
     # What another collector is deleting may have appeared after this one looked.
-    after: Marks = {path: mark for path, mark in marks.items() if mark.state == DELETING}
+    after: Marks = {
+        path: mark.deleting(owner, now) if mark.is_free(now) else mark
+        for path, mark in marks.items()
+        if mark.state == DELETING
+    }
     codes = 0
     for path, thing in things.items():
         mark = marks.get(path)
@@ -104,7 +132,7 @@ def _marked(things: Mapping[str, Thing], marks: Marks, now: datetime.datetime) -
         else:
             codes += thing.kind == CODES
             held_up = building and thing.kind in (CODES, CODEBOOK)
-            after[path] = Mark(mark.since, DELETING, mark.digest) if _is_due(mark, thing, now) and not held_up else mark
+            after[path] = mark.deleting(owner, now) if _is_due(mark, thing, now) and not held_up else mark
     return after
 
 
@@ -125,34 +153,24 @@ def _is_due(mark: Mark, thing: Thing, now: datetime.datetime) -> bool:
 
 
 def _delete(
-    root: str,
-    held: Holdings,
-    planned: Mapping[str, Thing],
-    due: set[str],
-    retention: Retention,
-    now: datetime.datetime,
-) -> tuple[set[str], set[str]]:
-    """Deletes what is marked as `deleting` and is not needed. Returns the paths of that, and of what is spared."""
+    root: str, held: Holdings, planned: Mapping[str, Thing], retention: Retention, owner: str, clock: Clock
+) -> tuple[set[str], dict[str, str]]:
+    """Deletes what an owner has marked as `deleting` and is not needed. Returns the paths of that, and of what is
+    spared with the reason."""
     marks, _ = read_marks(root)
     again = look(root, held.whole)
-    things = collectable(root, again, marks, retention, now)
+    things = collectable(root, again, marks, retention, clock())
+    due = {path for path, mark in marks.items() if mark.owner == owner}
     due_now = [things[path] for path in sorted(due & things.keys()) if not things[path].stays]
     going = [each for each in due_now if each.kind == VERSION or (each.kind == BUILD and _is_quiet(each, planned))]
     left_off = {each.path for each in going}
     if all(each.kind != BUILD or path in left_off for path, each in things.items()):
         going += [each for each in due_now if each.kind in (CODES, CODEBOOK)]
-    paths = {each.path for each in going}
-    if due - paths:
-        _unmark(root, due - paths)
-    for thing in sorted(going, key=lambda each: _KINDS.index(each.kind)):
-        if thing.kind != CODES:
-            _erase(root, again, thing)
-            _unmark(root, {thing.path})
-    codes = [each for each in going if each.kind == CODES]
-    with ThreadPoolExecutor(_DELETING_AT_ONCE) as threads:
-        list(threads.map(lambda each: storage.delete(storage.join(root, each.path)), codes))
-    _unmark(root, {each.path for each in codes})
-    return paths, due - paths
+    spared = due - {each.path for each in going}
+    release(root, spared, owner)
+    eraser = Eraser(root, again, owner, clock)
+    eraser.erase(going)
+    return eraser.deleted, {**{path: _SPARED[path.split("/")[0]] for path in spared}, **eraser.stopped}
 
 
 def _is_quiet(build: Thing, planned: Mapping[str, Thing]) -> bool:
@@ -161,42 +179,26 @@ def _is_quiet(build: Thing, planned: Mapping[str, Thing]) -> bool:
     return before is not None and set(build.files) <= set(before.files)
 
 
-def _unmark(root: str, paths: set[str]) -> None:
-    change_marks(root, lambda there: {path: mark for path, mark in there.items() if path not in paths})
-
-
-def _erase(root: str, held: Holdings, thing: Thing) -> None:
-    name = thing.path.split("/")[-1]
-    if thing.kind == VERSION:
-        storage.delete(manifest_url(root, name))
-        storage.delete(pins_url(root, name))  # Of which the same version, built again, must know nothing.
-        storage.delete_tree(version_folder(root, name))
-    elif thing.kind == BUILD:
-        work = storage.join(root, "work", name)
-        # First what says that other files are there.
-        storage.delete_tree(storage.join(work, "files"))
-        storage.delete(storage.join(work, "training.json"))
-        storage.delete_tree(work)
-        if name not in held.whole and name not in held.damaged:
-            storage.delete_tree(version_folder(root, name))
-    else:
-        # A codebook is whole if it has this one.
-        storage.delete(storage.join(root, thing.path, "codebook.json"))
-        storage.delete_tree(storage.join(root, thing.path))
-
-
 def _fates(
-    things: Mapping[str, Thing], marks: Marks, sizes: Mapping[str, int], deleted: set[str], now: datetime.datetime
+    things: Mapping[str, Thing],
+    marks: Marks,
+    sizes: Mapping[str, int],
+    deleted: set[str],
+    spared: Mapping[str, str],
+    owner: str,
+    now: datetime.datetime,
 ) -> list[Fate]:
     found: dict[tuple[str, str, str | None], Fate] = {}
     for path, thing in sorted(things.items(), key=lambda each: (_KINDS.index(each[1].kind), each[0])):
         mark = marks.get(path)
-        step, until = _step(thing, mark, path in deleted, now)
+        if path in deleted:
+            step, until, why = DELETED, None, thing.stays
+        elif path in spared and not thing.stays:
+            step, until, why = STAY, None, (spared[path],)
+        else:
+            step, until, why = _step(thing, mark, owner, now)
         shown = path.rsplit("/", 1)[0] if thing.kind == CODES else path
         key = (shown, step, until)
-        why = thing.stays
-        if step == WAIT and mark is not None and _is_due(mark, thing, now):
-            why = ("a build may be under way that uses it",)
         fate = Fate(shown, thing.kind, step, len(thing.files), sizes.get(path), why, until)
         if thing.kind == CODES and key in found:
             before = found[key]
@@ -206,15 +208,22 @@ def _fates(
     return list(found.values())
 
 
-def _step(thing: Thing, mark: Mark | None, deleted: bool, now: datetime.datetime) -> tuple[str, str | None]:
-    if deleted:
-        return DELETED, None
+def _step(
+    thing: Thing, mark: Mark | None, owner: str, now: datetime.datetime
+) -> tuple[str, str | None, tuple[str, ...]]:
     if thing.stays:
-        return STAY, None
+        return STAY, None, thing.stays
     if mark is None:
-        return MARK, None
+        return MARK, None, ()
     since = datetime.datetime.fromisoformat(mark.since)
-    until = (since + datetime.timedelta(seconds=thing.grace)).isoformat(timespec="seconds")
-    if mark.state == DELETING:
-        return DELETE, until
-    return (MARK if mark.since == now.isoformat(timespec="seconds") else WAIT), until
+    until = since + datetime.timedelta(seconds=thing.grace)
+    why: tuple[str, ...] = ()
+    if mark.owner == owner:
+        step = DELETE
+    elif mark.state == DELETING:
+        step, until, why = WAIT, mark.said() + datetime.timedelta(seconds=LEAST_GRACE), (TAKEN,)
+    elif since >= now.replace(microsecond=0):
+        step = MARK
+    else:
+        step, why = WAIT, (BUILDING,) if _is_due(mark, thing, now) else ()
+    return step, until.isoformat(timespec="seconds"), why

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,17 +25,18 @@ _SAME_ANSWERS = 0.99
 _ASKED_AT_ONCE = 64
 
 
-def check_deeply(root: str, manifest: Manifest, whole: bool) -> Iterator[Finding]:
+def check_deeply(root: str, manifest: Manifest, copies: Path | None) -> Iterator[Finding]:
     """Opens a version in a fresh process and in this one, asks it, and looks at what it was made of.
 
     Args:
         root: URL of ARTIFACTS/<name>.
         manifest: of the version.
-        whole: whether all of its files are as published; else it is not opened.
+        copies: the folder with those of its files that are not on a local disk, verified; None where not all of them
+            are as published: then it is not opened.
     """
-    if whole:
+    if copies is not None:
         yield from _opened(root, manifest)
-        yield from _contents(root, manifest)
+        yield from _contents(root, manifest, copies)
     else:
         yield Finding("opened", False, "it was not opened, for files of it are missing or damaged")
     yield _source(root, manifest)
@@ -62,26 +62,25 @@ def _opened(root: str, manifest: Manifest) -> Iterator[Finding]:
         yield Finding("golden queries", True, f"all {opened.golden_queries} are answered as they were")
 
 
-def _contents(root: str, manifest: Manifest) -> Iterator[Finding]:
+def _contents(root: str, manifest: Manifest, copies: Path) -> Iterator[Finding]:
     """Rows and ids counted again, and all queries of the evaluation asked again."""
-    folder = version_folder(root, manifest.version)
-    with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
+    here = storage.store_for(root).local_path(version_folder(root, manifest.version)) or copies
 
-        def local(role: str) -> list[Path]:
-            return [storage.local_copy(storage.join(folder, each.path), scratch) for each in manifest.files_of(role)]
+    def local(role: str) -> list[Path]:
+        return [here / each.path for each in manifest.files_of(role)]
 
-        try:
-            items = Items(local("items"))
-            searcher = Searcher(local("index"), local("vectors"), manifest.metric)
-        except (CatalogIndexerError, RuntimeError, OSError) as error:
-            yield Finding("rows", False, str(error))
-            return
-        counts = {"the manifest": manifest.vectors, "the items": len(items), "the index": searcher.rows}
-        said = ", ".join(f"{rows:,} in {where}" for where, rows in counts.items())
-        yield Finding("rows", len(set(counts.values())) == 1, said)
-        repeated = count_repeated(items)
-        yield Finding("item ids", repeated == 0, f"{repeated:,} rows repeat an id or are out of order")
-        yield _asked_again(root, manifest, searcher, items)
+    try:
+        items = Items(local("items"))
+        searcher = Searcher(local("index"), local("vectors"), manifest.metric)
+    except (CatalogIndexerError, RuntimeError, OSError) as error:
+        yield Finding("rows", False, str(error))
+        return
+    counts = {"the manifest": manifest.vectors, "the items": len(items), "the index": searcher.rows}
+    said = ", ".join(f"{rows:,} in {where}" for where, rows in counts.items())
+    yield Finding("rows", len(set(counts.values())) == 1, said)
+    repeated = count_repeated(items)
+    yield Finding("item ids", repeated == 0, f"{repeated:,} rows repeat an id or are out of order")
+    yield _asked_again(root, manifest, searcher, items)
 
 
 def _asked_again(root: str, manifest: Manifest, searcher: Searcher, items: Items) -> Finding:

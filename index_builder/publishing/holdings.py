@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from catalog import storage
 from catalog.channel import Channel, Pointer, channel_names, read_channel
@@ -26,10 +26,11 @@ class Holdings:
         log: every version that was ever published, oldest first.
         whole: by version, the manifests of those that are there.
         damaged: by version, why its manifest cannot be read, or is not the published one.
-        channels: all of them.
+        channels: all of them that can be read.
         pins: by version, the pins that are stored.
         folders: by version, the files below `versions/<version>`, as paths below ARTIFACTS/<name>.
         work: by version, the files below `work/<version>`.
+        damaged_channels: by name, why a channel cannot be read; only for those who list them.
     """
 
     log: list[Pointer]
@@ -39,6 +40,7 @@ class Holdings:
     pins: dict[str, Pins]
     folders: dict[str, list[str]]
     work: dict[str, list[str]]
+    damaged_channels: dict[str, str] = field(default_factory=dict)
 
     @property
     def order(self) -> list[str]:
@@ -56,12 +58,13 @@ class Holdings:
         return [each.name for each in self.channels if each.pointer is not None and each.pointer.version == version]
 
 
-def look(root: str, known: dict[str, Manifest] | None = None) -> Holdings:
+def look(root: str, known: dict[str, Manifest] | None = None, list_damaged_channels: bool = False) -> Holdings:
     """Reads everything. What appears or goes meanwhile may be in it or not.
 
     Args:
         root: URL of ARTIFACTS/<name>.
         known: manifests that were read before, which do not change; they are not read again if they are still there.
+        list_damaged_channels: for those who delete nothing.
 
     Raises:
         IntegrityError: a channel, a pin or the log is damaged.
@@ -85,8 +88,15 @@ def look(root: str, known: dict[str, Manifest] | None = None) -> Holdings:
                 whole[version] = found
             elif found is not None:
                 damaged[version] = found
-    channels = [read_channel(root, name) for name in channel_names(root)]
-    return Holdings(log, whole, damaged, channels, all_pins(root), folders, work)
+    channels, damaged_channels = [], {}
+    for name in channel_names(root):
+        try:
+            channels.append(read_channel(root, name))
+        except CatalogIndexerError as error:
+            if not list_damaged_channels:
+                raise
+            damaged_channels[name] = str(error)
+    return Holdings(log, whole, damaged, channels, all_pins(root), folders, work, damaged_channels)
 
 
 def _read(root: str, version: str, published: set[str]) -> Manifest | str | None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from catalog import storage
 from catalog.errors import IntegrityError
 from catalog.manifest import Manifest, version_folder
-from index_builder.publishing.verify import check_stored
+from index_builder.publishing.verify import verified_copy
 from index_builder.searching.items import Items
 from index_builder.searching.searcher import Searcher
 from index_builder.searching.vector_file import StoredVectors
@@ -116,12 +116,10 @@ class _Side:
 
     def _local(self, role: str) -> list[Path]:
         folder = version_folder(self._root, self._manifest.version)
-        paths = []
-        for entry in self._manifest.files_of(role):
-            url = storage.join(folder, entry.path)
-            check_stored(url, entry, self._manifest.version)
-            paths.append(storage.local_copy(url, self._scratch))
-        return paths
+        return [
+            verified_copy(storage.join(folder, entry.path), entry, self._manifest.version, self._scratch)
+            for entry in self._manifest.files_of(role)
+        ]
 
     def vectors(self) -> StoredVectors:
         paths = self._local("vectors")

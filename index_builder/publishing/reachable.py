@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from catalog.errors import UsageError
 from index_builder.publishing.holdings import Holdings
+from index_builder.publishing.marks import HOUR, LEAST_GRACE
 
-HOUR = 3600.0
 DAY = 24 * HOUR
-# Between taking a mark away and moving a channel a promotion makes one request, a rollback two.
-LEAST_GRACE = HOUR
+# The gates of a large version may take six hours, in which its build stores nothing.
+LEAST_ABANDONED = DAY
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,21 @@ class Retention:
     def __post_init__(self) -> None:
         if self.keep < 1:
             raise UsageError("--keep 0 would leave nothing to fall back on; keep at least 1")
-        if min(self.grace, self.abandoned) < LEAST_GRACE:
-            raise UsageError("--grace and --abandoned are at least 1h: what is under way has to see the mark")
+        if self.grace < LEAST_GRACE:
+            raise UsageError(f"--grace is {_told(self.grace)}; at least 1h, for what is under way has to see the mark")
+        if self.abandoned < LEAST_ABANDONED:
+            raise UsageError(
+                f"--abandoned is {_told(self.abandoned)}; at least 24h, for a build that is judged stores nothing for "
+                "hours"
+            )
+
+
+def _told(seconds: float) -> str:
+    """A time as the flags have it, in the largest unit of which it is a whole number."""
+    for unit, size in (("h", HOUR), ("min", 60.0)):
+        if seconds and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
 
 
 def reasons_to_keep(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from catalog import storage
 from catalog.channel import Pointer, channel_names, read_channel
@@ -102,6 +103,18 @@ def check_stored(url: str, entry: ManifestFile, version: str) -> None:
     except FileNotFoundError:
         raise missing(url, version) from None
     check_file(url, entry, found, size)
+
+
+def verified_copy(url: str, entry: ManifestFile, version: str, folder: Path) -> Path:
+    """A local path with a file of a version, of which every byte was verified: the file itself on a local disk, else a
+    download into `folder`, which is what is hashed. Raises IntegrityError where it is not the published one."""
+    try:
+        path = storage.local_copy(url, folder)
+        found, size = sha256_of(str(path))
+    except FileNotFoundError:
+        raise missing(url, version) from None
+    check_file(url, entry, found, size)
+    return path
 
 
 def files_to_open(manifest: Manifest, parts: Sequence[int] | None = None) -> list[ManifestFile]:

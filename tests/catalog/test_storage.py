@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -199,6 +201,88 @@ def test_delete_tree_deletes_what_is_below_and_nothing_else(root: str) -> None:
     storage.delete_tree(storage.join(root, "run"))
     assert not storage.exists(storage.join(root, "run/1"))
     assert storage.exists(storage.join(root, "run-2/1"))
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(5, "input/output error")])
+def test_a_folder_of_the_disk_that_cannot_be_read_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """For root, to whom no folder is closed, by a disk that says so."""
+    for name in ("a/1", "b/1", "c/1"):
+        storage.write(str(tmp_path / name), b"")
+    scandir = os.scandir
+
+    def closed(folder: object) -> object:
+        name = os.readlink(f"/proc/self/fd/{folder}") if isinstance(folder, int) else str(folder)
+        if name == str(tmp_path / "b"):
+            raise error
+        return scandir(folder)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for work in (storage.list_files, storage.delete_tree):
+        for folder in (tmp_path, tmp_path / "b"):
+            with pytest.raises(OSError, match=error.strerror):
+                work(str(folder))
+    assert (tmp_path / "b" / "1").exists()
+
+
+def test_what_goes_while_a_folder_of_the_disk_is_walked_through_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+    for work in (storage.list_files, storage.delete_tree):
+        for name in ("a/1", "b/1"):
+            storage.write(str(tmp_path / "top" / name), b"")
+
+        def going(folder: object) -> object:
+            found = list(scandir(folder))  # type: ignore[call-overload]
+            if any(each.name == "b" for each in found):
+                shutil.rmtree(tmp_path / "top" / "b")
+            return contextlib.nullcontext(iter(found)) if isinstance(folder, int) else _Entries(found)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", going)
+            listed = work(str(tmp_path / "top"))
+        if listed is not None:
+            assert list(listed) == [str(tmp_path / "top" / "a" / "1")]
+    assert not (tmp_path / "top").exists()
+
+
+class _Entries(contextlib.AbstractContextManager):  # type: ignore[type-arg]
+    """What `os.scandir` gives."""
+
+    def __init__(self, entries: list[os.DirEntry[str]]) -> None:
+        self._entries = iter(entries)
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self._entries)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_file_that_is_stored_while_its_folder_is_deleted_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write(str(tmp_path / "top" / "1"), b"")
+    unlink = os.unlink
+
+    def late(*arguments: object, **more: object) -> None:
+        unlink(*arguments, **more)  # type: ignore[arg-type]
+        (tmp_path / "top" / "2").write_bytes(b"late")
+
+    monkeypatch.setattr(os, "unlink", late)
+    storage.delete_tree(str(tmp_path / "top"))
+    assert (tmp_path / "top" / "2").read_bytes() == b"late"
+
+
+def test_below_a_file_of_the_disk_there_is_nothing(tmp_path: Path) -> None:
+    url = str(tmp_path / "file")
+    storage.write(url, b"data")
+    assert list(storage.list_files(url)) == []
+    storage.delete_tree(url)
+    assert storage.read_bytes(url) == b"data"
+    storage.delete_tree(str(tmp_path / "none"))
 
 
 def test_a_failed_local_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +63,38 @@ def test_manifests_only_reads_no_items(nights: Nights, cli: Cli) -> None:
     assert cli("diff", nights.first, "prod", *nights.flags).code == 1
     both = cli("diff", nights.first, "prod", *nights.flags, "--manifests-only", "--items", "x.csv")
     assert (both.code, "leave --manifests-only out" in both.err) == (2, True)
+
+
+def test_a_file_of_items_is_written_whole_or_left_as_it_was(nights: Nights, cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("of last week")
+    before = sorted(tmp_path.iterdir())
+    vectors = nights.folder(nights.second) / "vectors.npy"
+    data = vectors.read_bytes()
+    vectors.write_bytes(data[:-4] + b"four")
+    for versions, code in (((nights.first, "canary"), 2), ((nights.first, nights.second), 1)):
+        assert cli("diff", *versions, *nights.flags, "--items", path).code == code
+        assert path.read_text() == "of last week"
+        assert sorted(tmp_path.iterdir()) == before
+    vectors.write_bytes(data)
+    (tmp_path / "link.csv").symlink_to(path)
+    assert cli("diff", nights.first, nights.second, *nights.flags, "--items", tmp_path / "link.csv").code == 0
+    assert len(path.read_text().splitlines()) == 1 + len(CAME | WENT | CHANGED)
+    assert (tmp_path / "link.csv").is_symlink()
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "link.csv"])
+    nowhere = cli("diff", nights.first, nights.second, *nights.flags, "--items", tmp_path / "no" / "items.csv")
+    assert (nowhere.code, f"there is no folder {tmp_path}/no" in nowhere.err) == (2, True)
+
+
+def test_items_can_be_written_to_a_pipe(nights: Nights, cli: Cli, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.extend(pipe.read_text().splitlines()))
+    reader.start()
+    assert cli("diff", nights.first, nights.second, *nights.flags, "--items", pipe).code == 0
+    reader.join(timeout=10)
+    assert len(read) == 1 + len(CAME | WENT | CHANGED)
 
 
 def test_what_is_neither_a_version_nor_a_channel_is_said(nights: Nights, cli: Cli) -> None:

@@ -70,7 +70,9 @@ def test_times_are_given_with_their_units(nights: Nights, cli: Cli) -> None:
     wrong = cli("gc", *nights.flags, "--keep", 1, "--grace", "soon")
     assert (wrong.code, "'soon' is not a time such as 90s, 30min, 24h or 7d" in wrong.err) == (2, True)
     short = cli("gc", *nights.flags, "--keep", 1, "--grace", "30min")
-    assert (short.code, "--grace and --abandoned are at least 1h" in short.err) == (2, True)
+    assert (short.code, "--grace is 30min; at least 1h" in short.err) == (2, True)
+    soon = cli("gc", *nights.flags, "--keep", 1, "--abandoned", "90min")
+    assert (soon.code, "--abandoned is 90min; at least 24h" in soon.err) == (2, True)
     assert cli("gc", *nights.flags).code == 2
     assert "0 is less than 1" in cli("gc", *nights.flags, "--keep", 0).err
 
@@ -83,7 +85,15 @@ def test_a_damaged_version_is_told_and_kept(nights: Nights, cli: Cli) -> None:
     assert nights.folder(nights.first).exists()
 
 
-def test_an_artifact_that_is_not_there_has_nothing_to_collect(cli: Cli, tmp_path: Path) -> None:
+def test_an_artifact_that_is_not_there_is_told(cli: Cli, tmp_path: Path) -> None:
     told = cli("gc", "--artifacts", tmp_path, "--name", "shop", "--keep", 1, "--delete")
-    assert (told.code, told.out, told.err.strip()) == (0, "", "nothing to collect")
+    assert (told.code, told.out) == (2, "")
+    assert f"{tmp_path}/shop: nothing is published there" in told.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_first_build_has_left_is_collected(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "shop" / "work" / "000001-0123456789").mkdir(parents=True)
+    (tmp_path / "shop" / "work" / "000001-0123456789" / "queries.arrow").write_bytes(b"work")
+    told = cli("gc", "--artifacts", tmp_path, "--name", "shop", "--keep", 1)
+    assert (told.code, told.out.split()[4]) == (0, "work/000001-0123456789")

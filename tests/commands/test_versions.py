@@ -64,6 +64,20 @@ def test_a_marked_version_is_told(nights: Nights, cli: Cli) -> None:
     assert states == {nights.first: "marked", nights.second: "published"}
 
 
+def test_a_damaged_channel_is_told_and_the_versions_are_listed_all_the_same(nights: Nights, cli: Cli) -> None:
+    (nights.root / "channels" / "prod.json").write_text("{}")
+    told = cli("versions", *nights.flags)
+    assert told.code == 0, told.err
+    assert [line.split()[0] for line in told.out.splitlines()[1:]] == [nights.second, nights.first]
+    assert "channel prod: " in told.err
+    assert "channels/prod.json is damaged" in told.err
+    found = cli("versions", *nights.flags, "--json").json
+    assert found["versions"][0]["channels"] == ["candidate"]
+    assert list(found["damaged_channels"]) == ["prod"]
+    assert "prod.json is damaged" in found["damaged_channels"]["prod"]
+    assert cli("gc", *nights.flags, "--keep", 1, "--delete").code == 1
+
+
 def test_nothing_published_is_said(cli: Cli, tmp_path: Path) -> None:
     for command in (("versions",), ("verify", "--all")):
         none = cli(*command, "--artifacts", tmp_path, "--name", "shop")

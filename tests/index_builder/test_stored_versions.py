@@ -39,7 +39,9 @@ def test_a_stored_version_is_intact_opens_and_answers_as_when_it_was_published(a
 
 def test_a_stored_version_is_listed_and_can_be_promoted(artifacts: str) -> None:
     root = f"{artifacts}/shop"
-    assert "prod" in [channel for version in list_versions(artifacts, "shop") for channel in version["channels"]]
+    assert "prod" in [
+        channel for version in list_versions(artifacts, "shop").versions for channel in version["channels"]
+    ]
     pointer = find_version(root)
     promotion = promote(root, pointer, Request("canary"))
     assert promotion.refused == []

@@ -240,7 +240,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("lock/lease", 900, "lock.lease is 900; expected a time such as 90s, 15min, 24h or 7d"),
         ("retain/grace", "24h", "retain.keep is missing; expected a whole number, at least 1"),
         ("retain", {"keep": 0}, "retain.keep is 0; expected a whole number, at least 1"),
-        ("retain", {"keep": 3, "grace": "1min"}, "--grace and --abandoned are at least 1h"),
+        ("retain", {"keep": 3, "grace": "1min"}, "--grace is 1min; at least 1h"),
         ("beam", "--x", 'beam is "--x"; expected a list'),
         ("beam", ["x"], 'beam[0] is "x"; expected a flag of Beam such as --runner=DataflowRunner'),
     ],

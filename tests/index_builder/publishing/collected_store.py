@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Callable
 
 from catalog import canonical_json, storage
 from catalog.channel import channel_names, read_channel
@@ -16,7 +17,7 @@ from index_builder.publishing.pins import pin
 from index_builder.publishing.promote import Request, promote
 from index_builder.publishing.reachable import Retention
 from index_builder.publishing.verify import verify
-from tests.catalog.fault_store import FaultStore
+from tests.catalog.fault_store import Fault, FaultStore
 from tests.index_builder.publishing.made_versions import ENCODER, published_version, stored_version
 
 ROOT = "memory://artifacts/shop"
@@ -29,9 +30,23 @@ def later(days: float) -> datetime.datetime:
 
 
 class PiecewiseStore(FaultStore):
-    """One whose folders are deleted object by object, as object stores do, so that it can die between two of them."""
+    """One whose folders are deleted object by object, as object stores do, so that it can die between two of them.
+    `deletions` has what was deleted by the number of the operation; the listing before a deletion is one."""
+
+    def plan(self, faults: dict[int, Fault], between: dict[int, Callable[[], None]] | None = None) -> None:
+        super().plan(faults, between)
+        self.deletions: dict[int, str] = {}
+
+    def delete(self, url: str) -> None:
+        if self.between:  # Which may wait for other threads.
+            super().delete(url)
+            return
+        with self._lock:
+            self.deletions[self.operations] = url
+            super().delete(url)
 
     def delete_tree(self, prefix: str) -> None:
+        self.deletions[self.operations] = prefix
         for url in list(self.list_files(prefix)):
             self.delete(url)
 

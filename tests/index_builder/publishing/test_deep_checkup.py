@@ -10,9 +10,14 @@ import faiss
 import numpy as np
 import pytest
 
+from catalog import storage
 from catalog.manifest import Manifest, read_manifest, sha256_of
+from catalog.storage.local import LocalStore
 from index_builder.publishing.answers import Answers, write_answers
+from index_builder.publishing.checkup import check_up
 from index_builder.publishing.deep_checkup import check_deeply
+from index_builder.publishing.verify import find_version
+from tests.index_builder.publishing.far_store import FarStore
 from tests.index_builder.vectors import clustered
 from tests.index_builder.versions import publish_version
 
@@ -26,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def findings(root: Path, manifest: Manifest) -> dict[str, tuple[bool, str]]:
-    return {each.check: (each.ok, each.says) for each in check_deeply(str(root), manifest, whole=True)}
+    return {each.check: (each.ok, each.says) for each in check_deeply(str(root), manifest, root)}
 
 
 def rewritten(root: Path, name: str) -> Manifest:
@@ -55,6 +60,22 @@ def test_an_index_with_other_rows_than_the_manifest_is_told(root: Path) -> None:
     found = findings(root, rewritten(root, "index.faiss"))
     assert found["rows"] == (False, "400 in the manifest, 400 in the items, 403 in the index")
     assert "rows" in {name for name, (ok, _) in found.items() if not ok}
+
+
+def test_a_version_elsewhere_is_downloaded_once_and_the_copy_that_was_verified_is_opened(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the download of the fresh process, which stands for a consumer."""
+    files = {each.path for each in read_manifest(str(root), "v1").files}
+    for damaged in ({}, {"index.faiss": 1}):
+        store = FarStore()
+        store.damaged = damaged
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "store_for", lambda url, store=store: store if "/shop" in url else LocalStore())
+            found = {each.check: (each.ok, each.says) for each in check_up(str(root), find_version(str(root)), True)}
+        assert store.downloads == dict.fromkeys(files, 1)
+        wrong = {name for name, (ok, _) in found.items() if not ok}
+        assert wrong == ({"index.faiss", "opened"} if damaged else set())
 
 
 def test_answers_that_are_not_given_again_are_told(root: Path) -> None:

@@ -16,10 +16,12 @@ from catalog import storage
 from catalog.errors import IntegrityError
 from catalog.manifest import Manifest, ManifestFile, sha256_of
 from catalog.partition import partitions_of
+from catalog.storage.local import LocalStore
 from index_builder.publishing import item_changes
 from index_builder.publishing.item_changes import compare_items
 from index_builder.searching.items import write_items
 from index_builder.searching.vector_file import write_vectors
+from tests.index_builder.publishing.far_store import FarStore
 from tests.index_builder.publishing.made_versions import stored_version
 
 Vectors = dict[str, list[float]]
@@ -120,6 +122,30 @@ def test_a_damaged_file_is_not_compared(tmp_path: Path) -> None:
     storage.write(str(path), bytes(data))
     with pytest.raises(IntegrityError, match=r"vectors.0.npy is damaged"):
         compare_items(str(tmp_path), one, other)
+
+
+def far(monkeypatch: pytest.MonkeyPatch) -> FarStore:
+    """From here on what is not in a temporary folder of the program has to be downloaded."""
+    store = FarStore()
+    monkeypatch.setattr(storage, "store_for", lambda url: store if "/versions/" in url else LocalStore())
+    return store
+
+
+def test_what_is_downloaded_is_downloaded_once_and_that_copy_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = made(tmp_path, "v1", {"a": [0, 1]}, 1), made(tmp_path, "v2", {"a": [1, 0], "b": [0, 1]}, 1)
+    store = far(monkeypatch)
+    changes, _ = compared(tmp_path, one, other)
+    assert (changes.added, changes.changed) == (1, 1)
+    # Of each version.
+    assert store.downloads == {"items.0.arrow": 2, "vectors.0.npy": 2}
+    for name in ("items.0.arrow", "vectors.0.npy"):
+        for which in (1, 2):
+            store = far(monkeypatch)
+            store.damaged = {name: which}
+            with pytest.raises(IntegrityError, match=rf"versions/v{which}/{name} is damaged"):
+                compared(tmp_path, one, other)
 
 
 def test_no_more_than_a_partition_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

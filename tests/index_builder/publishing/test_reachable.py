@@ -118,10 +118,13 @@ def test_all_that_the_newest_version_needs_stays(needs: list[set[int]]) -> None:
 def test_a_retention_that_races_is_refused() -> None:
     with pytest.raises(UsageError, match="--keep 0 would leave nothing"):
         Retention(keep=0)
-    with pytest.raises(UsageError, match="--grace and --abandoned are at least 1h"):
-        Retention(keep=1, grace=HOUR - 1)
-    with pytest.raises(UsageError, match="--grace and --abandoned are at least 1h"):
-        Retention(keep=1, abandoned=0)
+    for grace, told in ((600.0, "10min"), (HOUR - 1, "3599s"), (0.5, "0.5s"), (0.0, "0s")):
+        with pytest.raises(UsageError, match=rf"^--grace is {told}; at least 1h, "):
+            Retention(keep=1, grace=grace)
+    for abandoned, told in ((23 * HOUR, "23h"), (0.0, "0s")):
+        with pytest.raises(UsageError, match=rf"^--abandoned is {told}; at least 24h, "):
+            Retention(keep=1, abandoned=abandoned)
+    assert Retention(keep=1, grace=HOUR, abandoned=DAY).young == DAY
     assert Retention(keep=1, young=0).grace == DAY
 
 
