@@ -138,9 +138,8 @@ class CatalogIndex:
             raise IntegrityError(f"{manifest_url(root, manifest.version)} names no index or no items")
         files = local_files(root, manifest, parts, cache)
         try:
-            vectors = files.of(manifest.files_of("vectors"))
-            flags = manifest.serving.get("load_flags")
-            searcher = Searcher(files.of(index_files(manifest, parts)), vectors, manifest.metric, flags)
+            paths, vectors = files.of(index_files(manifest, parts)), files.of(manifest.files_of("vectors"))
+            searcher = Searcher(paths, vectors, manifest.metric, manifest.serving.get("load_flags"))
             items = Items(files.of(manifest.files_of("items")))
             measured = [point for path in files.of(manifest.files_of("evaluation")) for point in read_points(path)]
             golden = files.of(manifest.files_of("golden"))
