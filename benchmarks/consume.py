@@ -154,10 +154,10 @@ def measure(root: str, args: argparse.Namespace) -> dict[str, Any]:
                 _wait(lambda count=refused: live.failures > count)  # type: ignore[misc]
             if live.version != before:
                 takeovers.append(time.perf_counter())
+                loads.append(live.load_seconds)
             if live.version != before or live.failures > refused:
                 _wait(lambda: not live._retired)
                 windows.append((started, time.perf_counter()))
-                loads.append(live.load_seconds)
             before = live.version
         ended = time.perf_counter()
         over.set()
@@ -175,6 +175,7 @@ def measure(root: str, args: argparse.Namespace) -> dict[str, Any]:
     for moment in takeovers:
         around |= (times[:, 0] < moment + AROUND) & (times[:, 1] > moment - AROUND)
     steady, swapping = np.percentile(took[~during], [50, 99]), np.percentile(took[during], [50, 99])
+    takeover = float(np.percentile(took[around], 99))
     return {
         "bytes_of_a_version": size,
         "queries": sum(len(each.times) for each in asked),
@@ -194,8 +195,9 @@ def measure(root: str, args: argparse.Namespace) -> dict[str, Any]:
         "p50_ms_during_swaps": round(float(swapping[0]), 2),
         "p99_ms_steady": round(float(steady[1]), 2),
         "p99_ms_during_swaps": round(float(swapping[1]), 2),
-        "p99_ms_around_takeovers": round(float(np.percentile(took[around], 99)), 2),
+        "p99_ms_around_takeovers": round(takeover, 2),
         "p99_ratio": round(float(swapping[1] / steady[1]), 3),
+        "p99_ratio_around_takeovers": round(takeover / float(steady[1]), 3),
     }
 
 

@@ -43,5 +43,10 @@ def explain_missing(error: ModuleNotFoundError) -> MissingExtraError | None:
     extras = _EXTRAS_OF_MODULE.get(module)
     if extras is None:
         return None
-    commands = " or ".join(f"pip install 'catalog-indexer[{extra}]'" for extra in extras)
-    return MissingExtraError(f"the package {module} is not installed: run {commands}")
+    return MissingExtraError(f"the package {module} is not installed: run {how_to_install(*extras)}")
+
+
+def how_to_install(*extras: str) -> str:
+    """The command for one of several extras."""
+    commands = " or ".join(f"pip install '.[{extra}]'" for extra in extras)
+    return f"{commands} in a checkout of catalog-indexer"

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from catalog import canonical_json, storage
-from catalog.channel import check_schema
-from catalog.errors import ConflictError, IntegrityError, LockedError
+from catalog.errors import ConflictError, IntegrityError, LockedError, UsageError
 from catalog.process_identity import ProcessIdentity
 
 SCHEMA_VERSION = 1
@@ -59,7 +58,7 @@ class Hold:
         """Raises IntegrityError or UsageError naming `where`."""
 
         def build(value: dict[str, Any]) -> Hold:
-            check_schema(value, where)
+            _check_schema(value, where)
             host, boot, namespace, started = (str(value[name]) for name in ("host", "boot", "namespace", "started"))
             process = ProcessIdentity(host, boot, namespace, int(value["pid"]), started)
             since, until = (datetime.datetime.fromisoformat(value[name]).timestamp() for name in ("since", "until"))
@@ -108,6 +107,7 @@ class Lease:
 
         Raises:
             LockedError: another run holds it.
+            UsageError: a later version of catalog-indexer wrote it.
         """
         for _ in range(_TRIES):
             data, token = storage.read_with_token(self.url)
@@ -135,7 +135,10 @@ class Lease:
                     return
                 except ConflictError:
                     data, token = storage.read_with_token(self.url)
-                    there = _read(data, self.url)
+                    try:
+                        there = _read(data, self.url)
+                    except UsageError:
+                        there = None  # Of a later version: another's.
                     if there is not None and (there.run, there.released) == (self.run, False):
                         self._token = token  # It was written, and the answer was lost.
                     else:
@@ -174,13 +177,15 @@ def holding(lease: Lease, say: Callable[[str], None] = lambda line: None) -> Ite
 
     def renew() -> None:
         while not stop.wait(lease.seconds / _RENEWALS):
-            # A store that does not answer for now may do so next time. Who lost the lease is told when it asks.
-            with contextlib.suppress(OSError):
-                try:
-                    lease.renew()
-                except LockedError as lost:
-                    say(str(lost))
-                    return
+            try:
+                lease.renew()
+            except LockedError as lost:  # Who lost the lease is told when it asks.
+                say(str(lost))
+                return
+            except OSError:
+                pass  # A store that does not answer for now may do so next time.
+            except Exception as error:
+                say(f"the lock could not be renewed, which is tried again: {_named(error)}")
 
     renewer = threading.Thread(target=renew, name="lease", daemon=True)
     renewer.start()
@@ -189,8 +194,12 @@ def holding(lease: Lease, say: Callable[[str], None] = lambda line: None) -> Ite
     finally:
         stop.set()
         renewer.join()
-        with contextlib.suppress(OSError):  # It runs out by itself.
+        try:
             lease.release()
+        except OSError:
+            pass  # It runs out by itself.
+        except Exception as error:
+            say(f"the lock could not be given back, and runs out by itself: {_named(error)}")
 
 
 def _read(data: bytes | None, url: str) -> Hold | None:
@@ -201,6 +210,22 @@ def _read(data: bytes | None, url: str) -> Hold | None:
         return Hold.from_bytes(data, url)
     except IntegrityError:
         return None
+
+
+def _check_schema(value: dict[str, Any], where: str) -> None:
+    """Raises IntegrityError, or UsageError for a later schema version."""
+    version = value.get("schema_version")
+    if not isinstance(version, int) or version < 1:
+        raise IntegrityError(f"{where} is damaged: it has no schema version")
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{storage.redact(where)} has schema version {version}, of a later version of catalog-indexer; this one "
+            f"reads {SCHEMA_VERSION}: run that one, or delete the file when no night is under way"
+        )
+
+
+def _named(error: Exception) -> str:
+    return storage.redact_text(f"{type(error).__name__}: {error}")
 
 
 def _text(seconds: float, exact_to: str = "microseconds") -> str:

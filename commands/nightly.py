@@ -6,6 +6,7 @@ import argparse
 
 from commands.output import add_json_flag, print_json, say
 from commands.progress import ProgressReport
+from pipelines.night_summary import NightSummary
 from pipelines.nightly_flags import add_nightly_flags
 
 HELP = "run a night: embed, index, gates, publish and report, from one YAML file"
@@ -22,19 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pipelines.nightly import nightly
-    from pipelines.nightly_config import read_nightly
-
-    progress = ProgressReport()
     try:
-        night = nightly(read_nightly(args.config, args.beam_arguments), say, progress)
-    finally:
-        progress.close()
+        night = _night(args)
+    except Exception as error:
+        if args.json:
+            print_json(NightSummary.not_begun(error).to_json())
+        raise
     if night.embed is not None:
         say(
             f"{night.embed.rows:,} rows: {night.embed.embedded:,} embedded, {night.embed.reused:,} reused, "
             f"{night.embed.rejected:,} rejected, {night.embed.removed:,} removed; snapshot {night.embed.snapshot}"
         )
+        if night.embed.stale:
+            say(f"  {night.embed.stale:,} of the reused could not be read for now and keep the vectors that they had")
     if night.index is not None:
         where = f"on channel {night.index.channel}" if night.index.promoted else "refused"
         say(f"version {night.index.version} {where}: {night.index.vectors:,} vectors, {night.index.index}")
@@ -49,3 +50,14 @@ def run(args: argparse.Namespace) -> int:
     if night.error is not None:
         raise night.error
     return night.exit_code
+
+
+def _night(args: argparse.Namespace) -> NightSummary:
+    from pipelines.nightly import nightly
+    from pipelines.nightly_config import read_nightly
+
+    progress = ProgressReport()
+    try:
+        return nightly(read_nightly(args.config, args.beam_arguments), say, progress)
+    finally:
+        progress.close()

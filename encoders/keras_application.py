@@ -57,8 +57,7 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
         source = None
         keras.utils.set_random_seed(0)
     elif weights != "imagenet":
-        if not storage.exists(weights):
-            raise UsageError(f"--encoder {spec}: there is no weights file {weights}")
+        check_weights(location)
         source = str(storage.local_copy(storage.absolute(weights), scratch.name))
         spec = f"keras:{name}@{storage.absolute(weights)}"
     try:
@@ -75,6 +74,13 @@ def load_keras_application(location: str) -> TensorFlowEncoder:
     return TensorFlowEncoder(
         info, lambda pixels: model(preprocess(tf.cast(pixels, tf.float32)), training=False), keep_alive=model
     )
+
+
+def check_weights(location: str) -> None:
+    """Raises UsageError for a weights file that is not there."""
+    weights = location.partition("@")[2]
+    if weights not in ("", "imagenet", "random") and not storage.exists(weights):
+        raise UsageError(f"--encoder keras:{location}: there is no weights file {weights}")
 
 
 def _application(keras: Any, name: str) -> tuple[Any, Any, str]:

@@ -34,6 +34,21 @@ def load_encoder(spec: str, engine: str = "auto") -> Encoder:
         return _loaded[spec, engine]
 
 
+def check_spec(spec: str) -> None:
+    """Raises UsageError for what is wrong with `spec` and can be told without loading it."""
+    kind, _, location = spec.partition(":")
+    if kind in ("savedmodel", "tfhub"):
+        from encoders.saved_model import check_saved_model
+
+        check_saved_model(kind, location)
+    elif kind == "keras":
+        from encoders.keras_application import check_weights
+
+        check_weights(location)
+    else:
+        load_encoder(spec)
+
+
 def with_precision(spec: str, precision: str) -> str:
     """`spec` with another precision. Raises UsageError for an encoder that has only one."""
     if precision == "float32":

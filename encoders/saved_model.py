@@ -26,11 +26,7 @@ _INPUT_SIZE = 224
 
 def load_saved_model(location: str, engine: str) -> Encoder:
     """`savedmodel:PATH[?size=HEIGHTxWIDTH&precision=…]`. Raises UsageError when there is no SavedModel."""
-    path, options = parse_options(location, "savedmodel:")
-    path = storage.absolute(path)
-    if not storage.exists(storage.join(path, "saved_model.pb")):
-        raise UsageError(f"--encoder savedmodel:{path}: there is no saved_model.pb in that folder")
-    return _SavedModel(f"savedmodel:{path}", path, options).load(engine)
+    return _in_folder(location).load(engine)
 
 
 def load_tfhub(location: str, engine: str) -> Encoder:
@@ -53,6 +49,23 @@ def load_tfhub(location: str, engine: str) -> Encoder:
             "reach, or one already in TFHUB_CACHE_DIR"
         ) from None
     return _SavedModel(f"tfhub:{handle}", path, options).load(engine)
+
+
+def check_saved_model(kind: str, location: str) -> None:
+    """Raises UsageError for a `savedmodel:` or `tfhub:` that cannot be, as far as that is known without the model."""
+    if kind == "savedmodel":
+        _in_folder(location)
+    else:
+        handle, options = parse_options(location, "tfhub:")
+        _SavedModel(f"tfhub:{handle}", "", options)
+
+
+def _in_folder(location: str) -> _SavedModel:
+    path, options = parse_options(location, "savedmodel:")
+    path = storage.absolute(path)
+    if not storage.exists(storage.join(path, "saved_model.pb")):
+        raise UsageError(f"--encoder savedmodel:{path}: there is no saved_model.pb in that folder")
+    return _SavedModel(f"savedmodel:{path}", path, options)
 
 
 class _SavedModel:

@@ -22,7 +22,7 @@ from index_builder.searching.filters import Filters
 from index_builder.searching.items import Items
 from index_builder.searching.matches import Match, matches_of, merge_matches
 from index_builder.searching.measured_points import MeasuredPoint, cheapest, read_points
-from index_builder.searching.query_vectors import check_queries
+from index_builder.searching.query_vectors import check_count, check_queries
 from index_builder.searching.row_set import RowFilter
 from index_builder.searching.searcher import OperatingPoint, Searcher
 
@@ -138,9 +138,8 @@ class CatalogIndex:
             raise IntegrityError(f"{manifest_url(root, manifest.version)} names no index or no items")
         files = local_files(root, manifest, parts, cache)
         try:
-            vectors = files.of(manifest.files_of("vectors"))
-            flags = manifest.serving.get("load_flags")
-            searcher = Searcher(files.of(index_files(manifest, parts)), vectors, manifest.metric, flags)
+            paths, vectors = files.of(index_files(manifest, parts)), files.of(manifest.files_of("vectors"))
+            searcher = Searcher(paths, vectors, manifest.metric, manifest.serving.get("load_flags"))
             items = Items(files.of(manifest.files_of("items")))
             measured = [point for path in files.of(manifest.files_of("evaluation")) for point in read_points(path)]
             golden = files.of(manifest.files_of("golden"))
@@ -157,15 +156,13 @@ class CatalogIndex:
         """
         if self._golden is None:
             return
-        if self._whole:
-            differences = self.check()
-            if differences:
-                raise IntegrityError(
-                    f"version {self.manifest.version} answers otherwise than when it was evaluated: {differences[0]}"
-                )
-        else:
+        if not self._whole:
             golden = read_golden(self._golden)
             self._searcher.search(golden.vectors, golden.rows.shape[1], golden.point)
+        elif differences := self.check():
+            raise IntegrityError(
+                f"version {self.manifest.version} answers otherwise than when it was evaluated: {differences[0]}"
+            )
 
     @property
     def _whole(self) -> bool:
@@ -179,7 +176,7 @@ class CatalogIndex:
             jitter: the share of them by which a pause is longer or shorter, so that servers do not ask all at once.
 
         Raises:
-            UsageError: it was not opened by a channel.
+            UsageError: it was not opened by a channel, or `every` or `jitter` is none; the index stays as it is.
         """
         from index_builder.consuming.live_index import LiveIndex
 
@@ -207,6 +204,12 @@ class CatalogIndex:
     def close(self) -> None:
         """Lets the cache delete what was downloaded. Searches that are under way end as they would have."""
         self._files.release()
+
+    def __enter__(self) -> CatalogIndex:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def point_for(self, recall_target: float) -> OperatingPoint:
         """The cheapest measured operating point whose recall@10 reaches a target.
@@ -245,10 +248,11 @@ class CatalogIndex:
             list[Match] for [d], and for [n, d] one such list a vector.
 
         Raises:
-            UsageError: a vector has another dimension or a value that is no number, or a filter names no column, or no
-                item at all, of this version.
+            UsageError: k is no number of results, a vector has another dimension or a value that is no number, or a
+                filter names no column, or no item at all, of this version.
             EncoderMismatchError: the version's vectors are another encoder's.
         """
+        check_count(k)
         if encoder is not None:
             check_encoder(self.manifest, encoder)
         queries = check_queries(vectors, self._searcher.dimension, self.manifest.metric)
@@ -271,6 +275,7 @@ class CatalogIndex:
         Raises:
             UsageError: no such item, or the version keeps codes only; or as in `search`.
         """
+        check_count(k)
         row = self._row_of(item_id)
         vector = self.vector_of(item_id)
         chosen = self._filters.rows(allow, block, where)
@@ -300,10 +305,8 @@ class CatalogIndex:
         """
         vector = self._searcher.vector(self._row_of(item_id))
         if vector is None:
-            raise UsageError(
-                f"version {self.manifest.version} keeps no vectors (it was built with --rerank none); search by "
-                "image or by vector"
-            )
+            why = f"version {self.manifest.version} keeps no vectors (it was built with --rerank none)"
+            raise UsageError(f"{why}; search by image or by vector")
         return vector
 
     def _row_of(self, item_id: str) -> int:

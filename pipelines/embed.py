@@ -26,7 +26,7 @@ from pipelines.embed_steps import FinishSettings, build
 from pipelines.encode_partition import EncodeSettings
 from pipelines.precision_cost import PrecisionCost, measure_precision
 from pipelines.progress import Progress, watched
-from pipelines.runner import pipeline_options, run
+from pipelines.runner import check_hints, pipeline_options, run
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def embed(
     started = time.monotonic()
     # Which validates Beam's flags, before any work.
     pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))
+    check_hints(config.hints)
     job = prepare(config, say)
     the_run = Run(job.work.store, job.work.run_id)
     before = the_run.embedded()

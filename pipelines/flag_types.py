@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+# A flag of Beam whose value is for nobody to read.
+_SECRET_FLAG = re.compile(r"(?i)^(--\w*(?:password|passwd|secret|token|credential)\w*=).*", re.DOTALL)
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
@@ -79,3 +82,13 @@ def size(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
+
+
+def without_secrets(beam_arguments: Sequence[str]) -> list[str]:
+    """Flags of Beam to be read by people: without the values of those that are named like a password or a token."""
+    shown: list[str] = []
+    hidden = False
+    for each in beam_arguments:
+        shown.append("…" if hidden and not each.startswith("--") else _SECRET_FLAG.sub(r"\1…", each))
+        hidden = _SECRET_FLAG.fullmatch(f"{each}=") is not None
+    return shown

@@ -11,78 +11,25 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-from catalog import storage
 from catalog.channel import read_channel
-from catalog.errors import CatalogIndexerError, meant_for_user
+from catalog.errors import CatalogIndexerError
 from catalog.lease import Lease, holding
 from catalog.manifest import Manifest, artifact_root, read_manifest
-from index_builder.publishing.collect import DELETED, MARK, WAIT, Fate, collect
+from index_builder.publishing.collect import collect
 from index_builder.publishing.promote import refusal
 from index_builder.publishing.verify import read_verified
 from pipelines.embed import EmbedSummary, embed
 from pipelines.index import IndexSummary, run_index
-from pipelines.nightly_config import NightlyConfig
+from pipelines.night_summary import Collected, NightSummary, exit_code, outcome, sentence
+from pipelines.nightly_config import NightlyConfig, naming
 from pipelines.progress import Progress
 from pipelines.run_report import ReportPlaces, RunReport, write_report
 
 # Seconds that an interrupted run waits for the store to take the lock back.
 _LONGEST_FAREWELL = 10.0
-
-
-@dataclass(frozen=True)
-class Collected:
-    """How many versions and leftovers of builds were deleted, wait for the end of their grace, and were marked now; and
-    the bytes of those that were deleted."""
-
-    deleted: int
-    waiting: int
-    marked: int
-    bytes: int
-
-    @classmethod
-    def of(cls, fates: Sequence[Fate]) -> Collected:
-        """Counted by what became of them."""
-        gone = [each for each in fates if each.step == DELETED]
-        waiting, marked = (sum(each.step == step for each in fates) for step in (WAIT, MARK))
-        return cls(len(gone), waiting, marked, sum(each.bytes or 0 for each in gone))
-
-
-@dataclass(frozen=True)
-class NightSummary:
-    """What a night did; the fields of its `--json` line but `error`, which is told as its sentence.
-
-    Attributes:
-        run: its name.
-        outcome: `done`, `refused` by a gate, or `failed`.
-        exit_code: of the command.
-        embed: what the first job did, None if it did not end.
-        index: what the second one did, None if it did not end.
-        collected: what became of what nothing needs, None where nothing was asked for or it did not come so far.
-        report: URL of the report, and `page` of its page for people.
-        error: what stopped it.
-    """
-
-    run: str
-    outcome: str
-    exit_code: int
-    embed: EmbedSummary | None
-    index: IndexSummary | None
-    collected: Collected | None
-    report: str
-    page: str
-    seconds: float
-    error: Exception | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        value = {name: found for name, found in vars(self).items() if name != "error"}
-        jobs = {
-            name: asdict(value[name]) if value[name] is not None else None for name in ("embed", "index", "collected")
-        }
-        return {**value, **jobs, "error": _sentence(self.error) if self.error is not None else None}
 
 
 @dataclass
@@ -102,7 +49,7 @@ class _Night:
     def work(self, lease: Lease) -> None:
         """All stages. Raises whatever stops them."""
         config = self.config
-        with self._stage("embed"):
+        with self._stage("embed"), naming(config.where, "embed"):
             self.embedded = embed(config.embed, self.say, self.progress)
             unread = self.embedded.rejected + self.embedded.stale
             if config.fail_on_rejects is not None and unread > config.fail_on_rejects:
@@ -110,7 +57,7 @@ class _Night:
                     f"{unread:,} rows were rejected or could not be read for now, embed.fail_on_rejects is "
                     f"{config.fail_on_rejects:,}; snapshot {self.embedded.snapshot} is written and was not indexed"
                 )
-        with self._stage("index"):
+        with self._stage("index"), naming(config.where, "index"):
             # Asked of the store: a machine that stood still may have lost the lock without knowing it.
             lease.renew()
             self.indexed, promotion = run_index(config.index, self.say, self.progress, lease.renew)
@@ -140,17 +87,16 @@ class _Night:
                 replaced = _replaced(root, self.indexed)
                 manifest = read_manifest(root, self.indexed.version)
                 plot = _plot(root, manifest)
-        code = exit_code(error)
         return RunReport(
             run=self.run,
             config_file=self.config.where,
             config=self.config.settings,
             started=started,
             finished=time.time(),
-            outcome=_OUTCOMES.get(code, "failed"),
-            exit_code=code,
+            outcome=outcome(error),
+            exit_code=exit_code(error),
             stage=self.stage if error is not None else None,
-            error=_sentence(error) if error is not None else None,
+            error=sentence(error) if error is not None else None,
             seconds_by_stage=self.seconds,
             embed=asdict(self.embedded) if self.embedded is not None else None,
             index=asdict(self.indexed) if self.indexed is not None else None,
@@ -161,9 +107,6 @@ class _Night:
             places=places,
             plot=plot,
         )
-
-
-_OUTCOMES = {0: "done", 3: "refused"}
 
 
 def nightly(
@@ -196,13 +139,13 @@ def nightly(
         try:
             write_report(report)
         except (OSError, CatalogIndexerError) as error:
-            if stopped is None:
-                raise
-            say(f"the report was not written: {error}")
+            said = f"the report was not written: {sentence(error)}"
+            say(said)
+            stopped = stopped or CatalogIndexerError(f"all else is done, and {said}")
     return NightSummary(
         night.run,
-        report.outcome,
-        report.exit_code,
+        outcome(stopped),
+        exit_code(stopped),
         night.embedded,
         night.indexed,
         night.collected,
@@ -211,20 +154,6 @@ def nightly(
         round(time.monotonic() - clock, 3),
         stopped,
     )
-
-
-def exit_code(error: BaseException | None) -> int:
-    """What a scheduler is told: 0 done, 1 failed, 2 the configuration is wrong, 3 a gate refused, 4 another run is
-    under way."""
-    if error is None:
-        return 0
-    said = meant_for_user(error)
-    return said.exit_code if said is not None else 1
-
-
-def _sentence(error: BaseException) -> str:
-    said = meant_for_user(error)
-    return storage.redact_text(str(said) if said is not None else f"{type(error).__name__}: {error}")
 
 
 def _plot(root: str, manifest: Manifest) -> bytes | None:

@@ -6,22 +6,23 @@ Keys are the flags of `embed` and `index`, and are given to the parsers of those
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import functools
 import json
 import os
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from catalog import storage
-from catalog.errors import UsageError
+from catalog.errors import CatalogIndexerError, UsageError
 from catalog.extras import require
 from catalog.manifest import artifact_root
-from pipelines.flag_types import duration
+from pipelines.flag_types import duration, without_secrets
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ _LEASE = "15min"
 # Keys whose values are places, relative to the folder of the configuration.
 _PLACES = ("catalog", "images_root", "allow_root")
 _STORES = ("embeddings", "artifacts", "reports")
-# A flag of Beam whose value is for nobody to read.
-_SECRET_FLAG = re.compile(r"(?i)^(--\w*(?:password|passwd|secret|token|credential)\w*=).*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -76,20 +75,57 @@ def read_nightly(place: str, beam_arguments: Sequence[str] = ()) -> NightlyConfi
         UsageError: names the file, the path inside it, the value, and what would be right.
     """
     where = storage.redact(place)
-    try:
-        data = storage.read_bytes(place)
-    except FileNotFoundError:
-        raise UsageError(f"--config {where}: no such file") from None
+    data = _read(place, where)
     require("yaml")
     from pipelines.yaml_file import parse_yaml
 
     value = parse_yaml(data, where)
     check_nightly(value, where)
     value = with_places(value, storage.parent_of(storage.absolute(place)), where)
+    flags = tuple(value.get("beam", ()))
     try:
-        return _night(value, where, [*value.get("beam", ()), *beam_arguments])
+        night = _night(value, where, [*flags, *beam_arguments])
     except UsageError as error:
         raise type(error)(f"{where}: {error}") from None
+    _check_jobs(night, flags)
+    return night
+
+
+def _read(place: str, where: str) -> bytes:
+    try:
+        return storage.read_bytes(place)
+    except FileNotFoundError:
+        raise UsageError(f"--config {where}: no such file") from None
+    except IsADirectoryError:
+        raise UsageError(f"--config {where or repr(where)} is a folder; expected a YAML file") from None
+    except (storage.TransientError, TimeoutError) as error:
+        raise CatalogIndexerError(f"--config {where} could not be read for now: {error}") from None
+    except UsageError as error:
+        raise type(error)(f"--config {where}: {error}") from None
+    except (OSError, TypeError, ValueError) as error:  # What the libraries behind fsspec raise for odd addresses, too.
+        raise UsageError(f"--config {where!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _check_jobs(night: NightlyConfig, flags: Sequence[str]) -> None:
+    """Raises UsageError for what the jobs would find out once the night has begun. `flags` are the file's own."""
+    from encoders.registry import check_spec, with_precision
+    from pipelines.runner import check_hints, pipeline_options
+
+    with naming(night.where, "beam"):
+        pipeline_options(flags)
+    pipeline_options(night.embed.beam_arguments)
+    with naming(night.where, "embed"):
+        check_spec(with_precision(night.embed.encoder, night.embed.precision))
+        check_hints(night.embed.hints)
+
+
+@contextlib.contextmanager
+def naming(where: str, section: str) -> Iterator[None]:
+    """Sentences that name flags also name the section of the file that they come from."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(f"{where}, {section}: {error}") from error
 
 
 def check_nightly(value: Any, where: str) -> None:
@@ -195,8 +231,7 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> 
     embedding = {name: found for name, found in value["embed"].items() if name != "fail_on_rejects"}
     embed = _parsed(add_embed_flags, {**embedding, "output": value["embeddings"]}, "embed")
     index = _parsed(add_index_flags, {**stores, **wanted, **gates, **named}, "index")
-    beam = [_SECRET_FLAG.sub(r"\1…", flag) for flag in beam_arguments]
-    settings: dict[str, Any] = _without_secrets({**value, "beam": beam})
+    settings: dict[str, Any] = _without_secrets({**value, "beam": without_secrets(beam_arguments)})
     for name in _STORES:
         storage.check_writable(value[name])
     return NightlyConfig(

@@ -7,14 +7,17 @@ import importlib
 import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.runner import create_runner
+from apache_beam.transforms.resources import parse_resource_hints
 
 from catalog import errors
 from catalog.errors import CatalogIndexerError, MissingExtraError, UsageError
+from catalog.extras import how_to_install
+from pipelines.flag_types import without_secrets
 
 # `DirectRunner` would look for Prism, a binary that it downloads; this one is the Python runner that it falls back to.
 LOCAL_RUNNER = "FnApiRunner"
@@ -37,7 +40,9 @@ def pipeline_options(beam_arguments: Sequence[str]) -> PipelineOptions:
                 _check_dataflow()
     except SystemExit:
         said = complaint.getvalue().strip().splitlines()[-1:] or [""]
-        raise UsageError(f"Beam does not take these flags: {' '.join(beam_arguments)} ({said[0]})") from None
+        raise UsageError(
+            f"Beam does not take these flags: {' '.join(without_secrets(beam_arguments))} ({said[0]})"
+        ) from None
     except MissingExtraError:
         raise
     except (ValueError, ImportError, AttributeError):
@@ -46,12 +51,21 @@ def pipeline_options(beam_arguments: Sequence[str]) -> PipelineOptions:
         logger.removeHandler(discarded)
         logger.propagate = True
     if discarded.said:
-        raise UsageError(f"Beam does not know these flags after --: {' '.join(beam_arguments)} ({discarded.said[0]})")
+        unknown = [flag for flag in beam_arguments if repr(flag) in discarded.said[0]] or beam_arguments
+        raise UsageError(f"Beam does not know these flags: {' '.join(without_secrets(unknown))}")
     if runner is None:
         options.view_as(StandardOptions).runner = LOCAL_RUNNER
     # Everything that a worker needs is in importable modules; pickling __main__ would only drag the launcher along.
     options.view_as(SetupOptions).save_main_session = False
     return options
+
+
+def check_hints(hints: Mapping[str, str]) -> None:
+    """Raises UsageError for a resource hint of the encode step that Beam does not take."""
+    try:
+        parse_resource_hints(hints)
+    except ValueError:
+        raise UsageError(f"--worker-memory {hints.get('min_ram')} is no size; expected one such as 16GB") from None
 
 
 def _check_dataflow() -> None:
@@ -60,7 +74,7 @@ def _check_dataflow() -> None:
         importlib.import_module("apache_beam.runners.dataflow.internal.apiclient")
     except ImportError:
         raise MissingExtraError(
-            "--runner=DataflowRunner needs packages that are not installed: run pip install 'catalog-indexer[dataflow]'"
+            f"--runner=DataflowRunner needs packages that are not installed: run {how_to_install('dataflow')}"
         ) from None
 
 

@@ -46,7 +46,8 @@ def test_the_configuration_runs_on_the_catalog_of_the_demo(night: Path) -> None:
     assert (night / "nightly-output" / "reports" / "latest.html").exists()
 
 
-def test_what_is_commented_out_in_the_configuration_can_be_put_in(night: Path) -> None:
+def test_what_is_commented_out_in_the_configuration_can_be_put_in(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.runner._check_dataflow", lambda: None)  # Its packages are in an extra.
     text = (night / "nightly.yaml").read_text()
     (night / "nightly.yaml").write_text(re.sub(r"(?m)^( *)# (?=(?:beam|[a-z_]+): |  - --)", r"\1", text))
     whole = read_nightly(str(night / "nightly.yaml"))
@@ -130,6 +131,32 @@ def test_the_image_of_the_flex_template_starts_what_is_there() -> None:
     script = EXAMPLES / "flex-template" / "deploy.sh"
     assert subprocess.run(["bash", "-n", script], capture_output=True, check=False).returncode == 0
     assert os.access(script, os.X_OK)
+
+
+def test_what_deploys_the_flex_template_asks_for_a_configuration_before_anything_else(tmp_path: Path) -> None:
+    """With `docker` and `gcloud` that only write down what they are asked."""
+    script, asked = EXAMPLES / "flex-template" / "deploy.sh", tmp_path / "asked"
+    for name in ("docker", "gcloud"):
+        tool = tmp_path / name
+        tool.write_text(f'#!/bin/sh\necho {name} "$@" >> {asked}\n')
+        tool.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    places = {**path, "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
+    config = tmp_path / "mine.yaml"
+    for settings, said in (
+        (places, "CONFIG: the path of your configuration"),
+        ({**places, "CONFIG": str(config)}, f"CONFIG is {config}: no such file"),
+        ({**path, "CONFIG": str(config)}, "PROJECT: "),
+    ):
+        refused = subprocess.run(
+            [script], cwd=REPOSITORY, env=settings, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert refused.returncode != 0
+        assert said in refused.stderr
+        assert not asked.exists()
+    config.touch()
+    subprocess.run([script], cwd=REPOSITORY, env={**places, "CONFIG": str(config)}, timeout=30, check=True)
+    assert f"gcloud storage cp {config} gs://b/config/nightly.yaml" in asked.read_text().splitlines()
 
 
 def test_the_job_of_the_flex_template_is_a_night(tmp_path: Path) -> None:

@@ -16,6 +16,11 @@ from catalog.storage.base import Fetched, Store, TransientError
 from catalog.storage.locations import glob_matches, scheme_of
 from catalog.storage.object_client import NO_RETRIES, ObjectClients, client_options
 
+# The client sends what is larger in pieces.
+_IN_ONE_REQUEST = 8 << 20
+# Reads of an object that is replaced again and again.
+_TRIES = 10
+
 
 class GcsStore(Store):
     """`gs://bucket/name`. An object's generation is its compare-and-swap token and its version."""
@@ -80,31 +85,44 @@ class GcsStore(Store):
     def open_read(self, url: str) -> BinaryIO:
         return cast(BinaryIO, self._existing(url).open("rb"))
 
+    def _upload(self, url: str, data: bytes, content_type: str, **conditions: int) -> None:
+        # Once: the client would not say that an answer was lost, and its second try of a conditional write fails by
+        # what its first one wrote. The door tries again, and compares.
+        self._blob(url).upload_from_string(data, content_type, retry=None, **conditions)
+
     def create(self, url: str, data: bytes) -> None:
         from google.api_core import exceptions
 
         try:
             with _as_os_errors(url):
-                self._blob(url).upload_from_string(data, "application/octet-stream", if_generation_match=0)
+                self._upload(url, data, "application/octet-stream", if_generation_match=0)
         except exceptions.PreconditionFailed:
             raise ConflictError(f"{url} exists already and is never overwritten") from None
 
     def write(self, url: str, data: bytes) -> None:
         with _as_os_errors(url):
-            self._blob(url).upload_from_string(data, "application/octet-stream")
+            self._upload(url, data, "application/octet-stream")
 
     def put_file(self, local_path: Path, url: str) -> None:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        # A larger file goes in pieces: it is for the client to send one of them again, and not the whole file.
+        retry = DEFAULT_RETRY if local_path.stat().st_size > _IN_ONE_REQUEST else None
         with _as_os_errors(url):
-            self._blob(url).upload_from_filename(str(local_path), content_type="application/octet-stream")
+            self._blob(url).upload_from_filename(str(local_path), content_type="application/octet-stream", retry=retry)
 
     def read_with_token(self, url: str) -> tuple[bytes | None, str | None]:
-        try:
-            blob = self._existing(url)
-        except FileNotFoundError:
-            return None, None
-        # Pinned to one generation, so that bytes and token belong together.
-        with _as_os_errors(url):
-            return blob.download_as_bytes(if_generation_match=blob.generation), str(blob.generation)
+        from google.api_core import exceptions
+
+        for _ in range(_TRIES):
+            try:
+                blob = self._existing(url)
+            except FileNotFoundError:
+                return None, None
+            # Pinned to one generation, so that bytes and token belong together. Another may take its place meanwhile.
+            with contextlib.suppress(exceptions.PreconditionFailed, FileNotFoundError), _as_os_errors(url):
+                return blob.download_as_bytes(if_generation_match=blob.generation), str(blob.generation)
+        raise TransientError(f"{url} was replaced {_TRIES} times while it was read")
 
     def compare_and_swap(self, url: str, data: bytes, token: str | None) -> None:
         from google.api_core import exceptions
@@ -112,7 +130,7 @@ class GcsStore(Store):
         generation = 0 if token is None else int(token)
         try:
             with _as_os_errors(url):
-                self._blob(url).upload_from_string(data, "application/json", if_generation_match=generation)
+                self._upload(url, data, "application/json", if_generation_match=generation)
         except (exceptions.PreconditionFailed, FileNotFoundError):
             raise ConflictError(f"{url} was changed by somebody else in the meantime") from None
 
@@ -144,7 +162,7 @@ class GcsStore(Store):
 
     def delete(self, url: str) -> None:
         with contextlib.suppress(FileNotFoundError), _as_os_errors(url):
-            self._blob(url).delete()
+            self._blob(url).delete(retry=None)
 
     def delete_tree(self, prefix: str) -> None:
         for url in list(self.list_files(prefix)):
@@ -155,6 +173,7 @@ class GcsStore(Store):
 def _as_os_errors(url: str) -> Iterator[None]:
     """Google's errors as the ones that every store raises."""
     from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError, TransportError
     from requests import exceptions as connection
 
     try:
@@ -171,6 +190,11 @@ def _as_os_errors(url: str) -> Iterator[None]:
         raise TransientError(f"{url}: {type(error).__name__}") from None
     except (exceptions.ServerError, exceptions.TooManyRequests) as error:
         raise TransientError(f"{url}: {error.message}") from None
+    except GoogleAuthError as error:
+        said = f"{url}: no credentials, {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        if isinstance(error, TransportError) or error.retryable:
+            raise TransientError(said) from None
+        raise PermissionError(said) from None
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -8,7 +8,12 @@ import re
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _URL_IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]+)://([^\s/?#]*(?:/[^\s?#'\"<>]*)?(?:[?#]\S*)?)")
 _USER_IN_PATH = re.compile(r"://[^\s/]*@")  # of a URL inside a URL
-_QUERY_IN_TEXT = re.compile(r"[?#][\w.~%\[\]-]+=\S*")
+# What is left of a URL that has a quote in it.
+_QUERY_BEHIND_URL = re.compile(r"(://\S*?)[?#][\w.~%\[\]-]+=\S*")
+# Of a URL without its server, by the name of a field: `?size=224` is no secret.
+_SIGNED_QUERY_IN_TEXT = re.compile(
+    r"(?i)[?#](?=\S*(?:sig|signature|token|key|secret|password|credentials?|x-(?:amz|goog)-[\w-]+)=)[\w.~%\[\]-]+=\S*"
+)
 
 # Disks and object stores. In the names that they give, `?` and `#` are letters, unless what follows reads like the
 # fields of a query.
@@ -88,7 +93,8 @@ def redact_text(text: str) -> str:
     """A text of any origin, such as another library's error, without the secrets of the URLs that it quotes."""
     if "://" in text:
         text = _URL_IN_TEXT.sub(lambda match: _redacted(match[1], match[2]), text)
-    return _QUERY_IN_TEXT.sub("", text)
+        text = _QUERY_BEHIND_URL.sub(r"\1", text)
+    return _SIGNED_QUERY_IN_TEXT.sub("", text)
 
 
 def _redacted(scheme: str, rest: str) -> str:

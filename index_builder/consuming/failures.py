@@ -12,14 +12,16 @@ from catalog.storage import redact_text
 from index_builder.consuming.cache import NoSpaceError
 
 #: Kinds of failures, as they are counted.
-KINDS = ("corrupt", "disk", "encoder", "other", "store")
+KINDS = ("close", "corrupt", "disk", "encoder", "other", "store")
 # A version that could not be loaded is tried again after twice as long each time, within the hour at the latest.
 _LONGEST_PAUSE = 3600.0
+# Beyond which a doubled pause is the longest one, however short the first was, and is no number any more.
+_MOST_DOUBLINGS = 100
 
 
 def kind_of(error: Exception) -> str:
     """`corrupt`: not what was published, or not whole; `encoder`: another one; `disk`: no room for it here; `store`:
-    the store, or the way to it; `other`."""
+    the store, or the way to it; `other`. (`close` has its own note.)"""
     if isinstance(error, IntegrityError):
         return "corrupt"
     if isinstance(error, EncoderMismatchError):
@@ -59,8 +61,13 @@ class Failures:
             return
         self._times = self._times + 1 if pointer == self._refused else 1
         self._refused = pointer
-        pause = min(self._every * 2**self._times, max(self._every, _LONGEST_PAUSE))
+        pause = min(self._every * 2.0 ** min(self._times, _MOST_DOUBLINGS), max(self._every, _LONGEST_PAUSE))
         self._not_before = self._clock() + pause
+
+    def note_close(self, error: Exception, version: str) -> None:
+        """Counts a version that was replaced and could not be closed."""
+        self.by_kind["close"] += 1
+        self.last = f"version {version} was not closed: {redact_text(f'{error}' or type(error).__name__)}"
 
     def is_due(self, pointer: Pointer) -> bool:
         """Whether a version is to be tried, for the first time or again."""

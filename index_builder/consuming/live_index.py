@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import os
 import random
 import sys
@@ -11,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from catalog.channel import Pointer, read_channel
-from catalog.errors import UsageError
+from catalog.errors import IntegrityError, UsageError
 from catalog.manifest import Manifest
 from index_builder.catalog_index import CatalogIndex, Match
 from index_builder.consuming.failures import Failures
@@ -25,6 +27,8 @@ from index_builder.faiss_import import faiss
 from index_builder.searching.searcher import OperatingPoint
 
 _LOWEST_PRIORITY = 19
+# Seconds, a century: threads cannot wait for ever.
+_LONGEST = 3.2e9
 
 
 class LiveIndex:
@@ -50,8 +54,8 @@ class LiveIndex:
     def __init__(self, index: CatalogIndex, every: float, jitter: float) -> None:
         if index.opening is None or index.opening.channel is None:
             raise UsageError("only an index that was opened by a channel can be watched")
-        if every <= 0 or not 0 <= jitter < 1:
-            raise UsageError(f"every={every:g}, jitter={jitter:g}: expected seconds, and a share of them from 0 to 1")
+        if not (_is_number(every) and _is_number(jitter) and 0 < every <= _LONGEST and 0 <= jitter < 1):
+            raise UsageError(f"every={every!r}, jitter={jitter!r}: expected seconds, and a share of them from 0 to 1")
         self._opening = replace(index.opening, encoder=index.manifest.encoder.fingerprint)
         self._every, self._jitter = every, jitter
         self._wake = threading.Event()
@@ -61,7 +65,8 @@ class LiveIndex:
         self._retired: list[Serving] = []
         self._serving = Serving(index, self._wake.set)
         self._failures = Failures(every)
-        self.polls = self.swaps = 0
+        self.polls: int = 0
+        self.swaps: int = 0
         self.last_poll: float | None = None
         self._thread = threading.Thread(target=self._run, name="catalog-indexer watch", daemon=True)
         self._thread.start()
@@ -149,9 +154,11 @@ class LiveIndex:
         return metrics_text(self)
 
     def register(self, registry: Any = None) -> None:
-        """Adds the metrics to a registry of `prometheus_client`, the default one if None."""
+        """Adds the metrics to a registry of `prometheus_client`, the default one if None, until `close`."""
         from index_builder.consuming.metrics import register
 
+        if self._closed:
+            raise UsageError("the index is closed")
         register(self, registry)
 
     def poll(self) -> bool:
@@ -166,12 +173,15 @@ class LiveIndex:
 
     def close(self) -> None:
         """Ends the watch, and closes the index when its last search has ended."""
+        from index_builder.consuming.metrics import leave
+
         with self._swapping:
             if self._closed:
                 return
             self._closed = True
             self._retire(self._serving)
         self._wake.set()
+        leave(self)
 
     def __enter__(self) -> LiveIndex:
         return self
@@ -197,7 +207,7 @@ class LiveIndex:
         try:
             pointer = read_channel(self._opening.root, self.channel).pointer
             if pointer is None:
-                raise UsageError(f"{self._opening.root} has no channel {self.channel!r} any more")
+                raise IntegrityError(f"{self._opening.root} has no channel {self.channel!r} any more")
             self.last_poll = time.time()
             if self._serves(pointer):
                 self._failures.forget()
@@ -236,7 +246,14 @@ class LiveIndex:
             over = [each for each in self._retired if each.over]
             self._retired = [each for each in self._retired if not each.over]
         for each in over:
-            each.index.close()
+            try:
+                each.index.close()
+            except Exception as error:  # It answers nobody any more: whoever is served goes on.
+                self._failures.note_close(error, each.index.manifest.version)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _step_back() -> None:

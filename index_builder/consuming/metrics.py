@@ -1,9 +1,11 @@
-"""What Prometheus is told of an index that is served."""
+"""What Prometheus is told of the indexes that are served."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from catalog.extras import require
@@ -12,19 +14,34 @@ if TYPE_CHECKING:
     from index_builder.consuming.live_index import LiveIndex
 
 _PREFIX = "catalog_indexer_"
+_GAUGE, _COUNTER = "GaugeMetricFamily", "CounterMetricFamily"
 
 
 def metrics_text(live: LiveIndex) -> str:
     """The metrics of one index, in the text format. Raises MissingExtraError."""
     client = _client()
-    registry = client.CollectorRegistry()
-    register(live, registry)
+    registry, collector = client.CollectorRegistry(), _Collector()
+    collector.add(live)
+    registry.register(collector)
     return str(client.generate_latest(registry).decode())
 
 
 def register(live: LiveIndex, registry: Any = None) -> None:
     """Adds the metrics of an index to a registry, the default one if None. Raises MissingExtraError."""
-    (_client().REGISTRY if registry is None else registry).register(_Collector(live))
+    registry = _client().REGISTRY if registry is None else registry
+    with _registering:
+        collector = _collectors.get(registry)
+        if collector is None:
+            collector = _collectors[registry] = _Collector()
+            registry.register(collector)
+        collector.add(live)
+
+
+def leave(live: LiveIndex) -> None:
+    """Takes an index out of all registries that it is in."""
+    with _registering:
+        for collector in _collectors.values():
+            collector.remove(live)
 
 
 @functools.cache
@@ -37,38 +54,57 @@ def _client() -> Any:
 
 
 class _Collector:
-    """Reads an index when Prometheus asks."""
+    """Reads indexes when Prometheus asks. One a registry, for a metric is described once, before all its samples."""
 
-    def __init__(self, live: LiveIndex) -> None:
-        self._live = live
+    def __init__(self) -> None:
+        self._lives: list[LiveIndex] = []
+
+    def add(self, live: LiveIndex) -> None:
+        """Once: again does nothing."""
+        if live not in self._lives:
+            self._lives = [*self._lives, live]
+
+    def remove(self, live: LiveIndex) -> None:
+        """If it is there."""
+        self._lives = [each for each in self._lives if each is not live]
 
     def describe(self) -> list[Any]:
-        """Nothing is asked of the index when it is registered."""
+        """Nothing is asked of the indexes when the first is registered."""
         return []
 
     def collect(self) -> Iterator[Any]:
-        core, live = _client().core, self._live
-        manifest, channel = live.manifest, live.channel
-        of_index = [manifest.name, channel]
+        # Of two with the same labels, which are no two series, the later one.
+        lives = list({(live.manifest.name, live.channel): live for live in self._lives}.values())
+        for kind, name, says, more, read in _FAMILIES if lives else ():
+            family = getattr(_client().core, kind)(_PREFIX + name, says, labels=["name", "channel", *more])
+            for live in lives:
+                for value, *labels in read(live):
+                    family.add_metric([live.manifest.name, live.channel, *labels], value)
+            yield family
 
-        def gauge(name: str, says: str, value: float | None, **more: str) -> Any:
-            metric = core.GaugeMetricFamily(_PREFIX + name, says, labels=["name", "channel", *more])
-            if value is not None:
-                metric.add_metric([*of_index, *more.values()], value)
-            return metric
 
-        def counter(name: str, says: str, *values: tuple[int, dict[str, str]]) -> Any:
-            metric = core.CounterMetricFamily(_PREFIX + name, says, labels=["name", "channel", *values[0][1]])
-            for value, more in values:
-                metric.add_metric([*of_index, *more.values()], value)
-            return metric
-
-        yield gauge("serving_version_info", "The version that is served.", 1, version=manifest.version)
-        yield gauge("serving_version_age_seconds", "Since that version was built.", live.age_seconds)
-        yield gauge("load_seconds", "What that version took to download, verify and warm up.", live.load_seconds)
-        yield counter("swaps", "Versions that took another's place.", (live.swaps, {}))
-        kinds = [(count, {"kind": kind}) for kind, count in live.failures_by_kind.items()]
-        yield counter("load_failures", "Looks and versions that came to nothing.", *kinds)
-        yield counter("polls", "Looks at the channel.", (live.polls, {}))
-        said = "When the channel was last read."
-        yield gauge("last_successful_poll_timestamp_seconds", said, live.last_poll)
+# Kind, name, what it says, labels besides those of the index, and what one index says: values, each with its labels.
+_FAMILIES: tuple[tuple[str, str, str, tuple[str, ...], Callable[[LiveIndex], list[Any]]], ...] = (
+    (_GAUGE, "serving_version_info", "The version that is served.", ("version",), lambda live: [(1, live.version)]),
+    (_GAUGE, "serving_version_age_seconds", "Since that version was built.", (), lambda live: [(live.age_seconds,)]),
+    (_GAUGE, "load_seconds", "What it took to download, verify and warm up.", (), lambda live: [(live.load_seconds,)]),
+    (_COUNTER, "swaps", "Versions that took another's place.", (), lambda live: [(live.swaps,)]),
+    (
+        _COUNTER,
+        "load_failures",
+        "Looks and versions that came to nothing.",
+        ("kind",),
+        lambda live: [(count, kind) for kind, count in live.failures_by_kind.items()],
+    ),
+    (_COUNTER, "polls", "Looks at the channel.", (), lambda live: [(live.polls,)]),
+    (
+        _GAUGE,
+        "last_successful_poll_timestamp_seconds",
+        "When the channel was last read.",
+        (),
+        lambda live: [(live.last_poll,)] if live.last_poll is not None else [],
+    ),
+)
+# By registry, as long as there is one.
+_collectors: weakref.WeakKeyDictionary[Any, _Collector] = weakref.WeakKeyDictionary()
+_registering = threading.Lock()

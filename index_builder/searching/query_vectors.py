@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 from catalog.errors import UsageError
+
+
+def check_count(k: object) -> None:
+    """Raises UsageError for a k that is no number of results."""
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+        raise UsageError(f"k is {k!r}; expected how many results, a whole number from 1 on")
 
 
 def check_queries(vectors: np.ndarray, dimension: int, metric: str) -> np.ndarray:

@@ -11,15 +11,15 @@ from catalog.extras import explain_missing, require
 @pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("faiss", r"pip install 'catalog-indexer\[cpu\]' or pip install 'catalog-indexer\[gpu\]'"),
-        ("tensorflow", r"pip install 'catalog-indexer\[pipeline\]'"),
+        ("faiss", r"pip install '\.\[cpu\]' or pip install '\.\[gpu\]'"),
+        ("tensorflow", r"pip install '\.\[pipeline\]'"),
     ],
 )
 def test_a_missing_package_is_answered_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, module: str, command: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=f"{module} is not installed: run {command}"):
+    with pytest.raises(MissingExtraError, match=f"{module} is not installed: run {command} in a checkout of "):
         require(module)
 
 

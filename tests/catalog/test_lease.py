@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from catalog import storage
-from catalog.errors import ConflictError, LockedError
-from catalog.lease import Hold, Lease, holding
+from catalog.errors import LockedError, UsageError
+from catalog.lease import Hold, Lease
 from catalog.process_identity import ProcessIdentity
 from catalog.storage.retry import Retrier, RetryPolicy
 from tests.catalog.fault_store import Crash, Fault, FaultStore
@@ -120,6 +119,20 @@ def test_a_file_that_nobody_can_read_is_held_by_nobody(store: FaultStore, damage
     storage.write(URL, damaged)
     lease("one", Clock()).take()
     assert stored().run == "one"
+
+
+def test_a_lock_of_a_later_version_is_neither_taken_nor_read_wrongly(store: FaultStore) -> None:
+    clock = Clock()
+    mine = lease("one", clock)
+    mine.take()
+    later = Hold("two", ELSEWHERE, 0, 1).to_bytes().replace(b'"schema_version": 1', b'"schema_version": 2')
+    storage.write(URL, later)
+    with pytest.raises(LockedError, match="another run took it"):
+        mine.renew()
+    with pytest.raises(UsageError, match=f"^{URL} has schema version 2, of a later version .* reads 1: run that one"):
+        lease("three", clock).take()
+    mine.release()
+    assert storage.read_bytes(URL) == later
 
 
 def test_a_hold_is_read_as_it_was_written() -> None:
@@ -285,31 +298,3 @@ def test_of_eight_contenders_at_once_one_wins_whether_the_lock_is_new_given_back
         winner.renew()
         if released:
             winner.release()
-
-
-def test_a_lock_is_renewed_while_the_body_runs_and_given_back_after_it(tmp_path: Path) -> None:
-    path = f"{tmp_path}/locks/nightly.json"
-    with holding(Lease(path, "one", 1.5, process=ELSEWHERE)):
-        deadline = time.monotonic() + 2.5
-        while time.monotonic() < deadline:
-            with pytest.raises(LockedError):
-                Lease(path, "two", 1.5).take()
-            time.sleep(0.05)
-    assert Lease(path, "two", 1.5).take() is None
-
-
-def test_a_body_whose_lease_was_taken_is_told_and_leaves_it_alone(tmp_path: Path) -> None:
-    path, said = f"{tmp_path}/locks/nightly.json", list[str]()
-    with holding(Lease(path, "one", 0.3), said.append) as held:
-        _, token = storage.read_with_token(path)
-        try:
-            storage.compare_and_swap(path, Hold("two", ELSEWHERE, 0, 4e9).to_bytes(), token)
-        except ConflictError:  # It was renewed in between.
-            storage.write(path, Hold("two", ELSEWHERE, 0, 4e9).to_bytes())
-        deadline = time.monotonic() + 10
-        while not said and time.monotonic() < deadline:
-            time.sleep(0.01)
-        with pytest.raises(LockedError):
-            held.renew()
-    assert "another run took it" in said[0]
-    assert Hold.from_bytes(storage.read_bytes(path), path).run == "two"

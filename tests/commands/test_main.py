@@ -78,7 +78,8 @@ def test_a_missing_package_is_one_sentence(cli: Cli, tmp_path: Path, monkeypatch
     missing = cli("embed", "--catalog", "c.csv", "--output", tmp_path / "e")
     assert missing.code == 2
     assert missing.err.strip() == (
-        "catalog-indexer embed: the package apache_beam is not installed: run pip install 'catalog-indexer[pipeline]'"
+        "catalog-indexer embed: the package apache_beam is not installed: run pip install '.[pipeline]' in a "
+        "checkout of catalog-indexer"
     )
 
 

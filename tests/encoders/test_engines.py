@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalog import storage
 from catalog.errors import UsageError
 from encoders.openvino_engine import OpenVinoEncoder
-from encoders.registry import load_encoder, precision_of, with_precision, without_precision
+from encoders.registry import SPECS, load_encoder, precision_of, with_precision, without_precision
 from encoders.tf_function import TensorFlowEncoder
 
 
@@ -114,3 +115,7 @@ def test_a_spec_tells_its_precision() -> None:
     assert without_precision("savedmodel:/m?precision=bfloat16&size=224") == "savedmodel:/m?size=224"
     assert without_precision("savedmodel:/m?precision=bfloat16") == "savedmodel:/m"
     assert without_precision("tfhub:https://h/m?x=1") == "tfhub:https://h/m?x=1"
+
+
+def test_the_specs_that_there_are_can_be_told_as_they_are() -> None:
+    assert storage.redact_text(SPECS) == SPECS

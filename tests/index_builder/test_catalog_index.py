@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,11 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog import storage
 from catalog.errors import IntegrityError, UsageError
 from index_builder.catalog_index import CatalogIndex, Match, OperatingPoint, merge_matches
+from index_builder.consuming.locks import FileLock
 from index_builder.searching import searcher as searcher_module
 from tests.conftest import REPOSITORY
 from tests.index_builder.at_once import wrong_at_once
+from tests.index_builder.consuming.shops import upload
 from tests.index_builder.vectors import clustered, exact_rows
 from tests.index_builder.versions import publish_version
 
@@ -258,3 +262,31 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("apache_beam
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+@pytest.mark.parametrize("k", [-1, 0, 2.5, "3", None, True])
+def test_a_k_that_is_no_number_of_results_is_named(shop: Shop, k: Any) -> None:
+    said = f"^k is {re.escape(repr(k))}; expected how many results, a whole number from 1 on$"
+    with pytest.raises(UsageError, match=said):
+        shop.index.search(shop.vectors[0], k)
+    with pytest.raises(UsageError, match=said):
+        shop.index.search_item(shop.rows[0]["item_id"], k)
+
+
+def test_a_k_of_numpy_is_a_number_and_one_beyond_the_version_gives_all_of_it(shop: Shop) -> None:
+    assert shop.index.search(shop.vectors[0], np.int64(3)) == shop.index.search(shop.vectors[0], 3)
+    assert len(shop.index.search(shop.vectors[0], 10 * COUNT, EVERYTHING)) == COUNT
+
+
+def test_with_closes_an_index(tmp_path: Path) -> None:
+    folder, url = tmp_path / "store", f"memory://{tmp_path.name}"
+    made = make_shop(folder)
+    upload(folder, url)
+    with CatalogIndex.open(url, "shop", cache=tmp_path / "cache") as index:
+        (held,) = (tmp_path / "cache").rglob("*.open")
+        assert FileLock.take(held, exclusive=True, wait=False) is None
+        assert index.search(made.vectors[0]) == made.index.search(made.vectors[0])
+    lock = FileLock.take(held, exclusive=True, wait=False)
+    assert lock is not None
+    lock.release()
+    storage.delete_tree(url)

@@ -15,7 +15,8 @@ from catalog.lease import Hold, Lease
 from catalog.process_identity import ProcessIdentity
 from index_builder.publishing.marks import read_marks, write_marks
 from index_builder.publishing.verify import find_version, verify
-from pipelines.nightly import exit_code, nightly
+from pipelines.night_summary import exit_code
+from pipelines.nightly import nightly
 from pipelines.nightly_config import read_nightly
 from tests.conftest import REPOSITORY, Finished
 from tests.pipelines.nights import write_catalog, write_config
@@ -119,10 +120,17 @@ def test_a_night_that_fails_is_reported_and_gives_the_lock_back(night: Path) -> 
     failed = run(night)
     assert (failed.outcome, failed.exit_code, failed.embed, failed.index) == ("failed", 2, None, None)
     report = latest(night)
-    assert report["error"] == f"--catalog {night}/catalog.csv: no such file"
+    assert report["error"] == f"{night}/nightly.yaml, embed: --catalog {night}/catalog.csv: no such file"
     assert (report["stage"], report["exit_code"], report["counts"]["input"]) == ("embed", 2, None)
     assert "no such file" in page(night)
     assert lock(night).released
+
+
+def test_a_flag_that_turns_out_wrong_is_named_with_its_place_in_the_file(night: Path) -> None:
+    write_config(night, index={"factory": "IVF4096,Flat"})
+    failed = run(night)
+    assert (failed.exit_code, latest(night)["stage"]) == (2, "index")
+    assert str(failed.error).startswith(f"{night}/nightly.yaml, index: --factory IVF4096,Flat")
 
 
 def test_a_night_collects_what_nothing_needs_a_grace_after_it_was_marked(night: Path) -> None:
@@ -160,8 +168,9 @@ def test_more_rejects_than_allowed_fail_before_anything_is_indexed(night: Path) 
 def test_a_report_that_cannot_be_written_fails_a_night_and_hides_no_other_failure(night: Path) -> None:
     (night / "file").write_text("x")
     config = write_config(night, reports="file/reports")
-    with pytest.raises((OSError, UsageError), match=r"file"):
-        nightly(read_nightly(str(config)))
+    failed = nightly(read_nightly(str(config)))
+    assert (failed.outcome, failed.exit_code) == ("failed", 1)
+    assert str(failed.error).startswith("all else is done, and the report was not written: ")
     assert find_version(str(night / "artifacts" / "shop")).sequence == 1
     assert lock(night).released
     (night / "catalog.csv").unlink()

@@ -105,8 +105,10 @@ def test_the_keys_are_the_flags_of_the_jobs_but_for_those_that_no_night_needs() 
 
 
 def test_every_key_means_what_the_flag_of_its_name_means(tmp_path: Path) -> None:
-    value = {**LEAST, "embed": EMBED, "index": {**INDEX, "gates": GATES, "labels": LABELS}, "beam": ["--x=1"]}
-    night = read(tmp_path, value, "--y=2")
+    (tmp_path / "saved_model.pb").touch()
+    chosen = {**EMBED, "encoder": f"savedmodel:{tmp_path}?size=96"}
+    value = {**LEAST, "embed": chosen, "index": {**INDEX, "gates": GATES, "labels": LABELS}, "beam": ["--job_name=x"]}
+    night = read(tmp_path, value, "--project=p")
 
     def flags(values: dict[str, Any]) -> list[str]:
         found: list[str] = []
@@ -122,14 +124,14 @@ def test_every_key_means_what_the_flag_of_its_name_means(tmp_path: Path) -> None
 
     parser = argparse.ArgumentParser()
     add_embed_flags(parser)
-    embed = parser.parse_args([*flags(EMBED), "--output=/e"])
-    assert night.embed == embed_config(embed, ("--x=1", "--y=2"))
+    embed = parser.parse_args([*flags(chosen), "--output=/e"])
+    assert night.embed == embed_config(embed, ("--job_name=x", "--project=p"))
     parser = argparse.ArgumentParser()
     add_index_flags(parser)
     labels = [f"--label={name}={text}" for name, text in LABELS.items()]
     stores = ["--embeddings=/e", "--artifacts=/a", "--name=shop"]
     index = parser.parse_args([*flags({**INDEX, **GATES}), *labels, *stores])
-    assert night.index == index_config(index, ("--x=1", "--y=2"))
+    assert night.index == index_config(index, ("--job_name=x", "--project=p"))
     assert night.index.labels == LABELS
 
 
@@ -169,6 +171,9 @@ def test_relative_places_are_below_the_folder_of_the_file(tmp_path: Path) -> Non
             "encoder": "savedmodel:m?size=9",
         },
     }
+    for name in ("m/saved_model.pb", "w/x.weights.h5"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
     night = read(tmp_path, value)
     assert night.index.artifacts == f"{tmp_path}/a"
     assert night.embed.output == night.index.embeddings == f"{tmp_path.parent}/e"
@@ -264,7 +269,14 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_the_settings_for_the_report_hold_no_secrets(tmp_path: Path) -> None:
     value = changed("embed/catalog", ["https://user:SECRET@h/c.csv?sig=SECRET"])
-    night = read(tmp_path, {**value, "beam": ["--jdbc_password=SECRET", "--project=p"]}, "--token=SECRET")
+    flags = ["--s3_secret_access_key=SECRET", "--project=p"]
+    night = read(tmp_path, {**value, "beam": flags}, "--s3_session_token", "SECRET", "--region=r")
     assert "SECRET" not in str(night.settings)
     assert night.settings["embed"]["catalog"] == ["https://h/c.csv"]
-    assert night.settings["beam"] == ["--jdbc_password=…", "--project=p", "--token=…"]
+    assert night.settings["beam"] == [
+        "--s3_secret_access_key=…",
+        "--project=p",
+        "--s3_session_token",
+        "…",
+        "--region=r",
+    ]

@@ -7,7 +7,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from catalog.errors import IntegrityError, MissingExtraError, UsageError
-from pipelines.runner import pipeline_options, run
+from pipelines.runner import check_hints, pipeline_options, run
 
 
 def test_the_local_runner_is_the_default_and_flags_go_to_beam() -> None:
@@ -25,8 +25,28 @@ def test_a_value_that_beam_does_not_take_is_refused() -> None:
 
 
 def test_a_flag_that_beam_would_throw_away_is_refused() -> None:
-    with pytest.raises(UsageError, match="Beam does not know these flags after --: --runnr=SparkRunner"):
-        pipeline_options(["--runnr=SparkRunner"])
+    with pytest.raises(UsageError, match=r"^Beam does not know these flags: --runnr=SparkRunner$"):
+        pipeline_options(["--job_name=x", "--runnr=SparkRunner"])
+
+
+def test_what_is_refused_is_told_without_secrets() -> None:
+    for flags in (
+        ["--my_password=it's SECRET"],
+        ["--my_token", "SECRET"],
+        ["--s3_session_token=SECRET", "--sdk_locatio=x"],
+    ):
+        with pytest.raises(UsageError, match="Beam does not know these flags: ") as refused:
+            pipeline_options(flags)
+        assert "SECRET" not in str(refused.value)
+    with pytest.raises(UsageError, match=r"not take these flags: --s3_session_token=… --direct_num_workers=many"):
+        pipeline_options(["--s3_session_token=SECRET", "--direct_num_workers=many"])
+
+
+def test_a_hint_that_beam_does_not_take_is_refused() -> None:
+    check_hints({"min_ram": "16GB", "accelerator": "type:nvidia-l4;count:1"})
+    check_hints({})
+    with pytest.raises(UsageError, match=r"^--worker-memory lots is no size; expected one such as 16GB$"):
+        check_hints({"min_ram": "lots"})
 
 
 def _fail(element: int) -> None:
@@ -54,5 +74,5 @@ def test_a_defect_in_a_worker_is_not_dressed_up() -> None:
 
 def test_dataflow_without_its_extra_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apache_beam.runners.dataflow.internal.apiclient", None)
-    with pytest.raises(MissingExtraError, match=r"run pip install 'catalog-indexer\[dataflow\]'"):
+    with pytest.raises(MissingExtraError, match=r"run pip install '\.\[dataflow\]'"):
         pipeline_options(["--runner=DataflowRunner", "--project=p", "--region=r"])

@@ -4,6 +4,7 @@ import errno
 import gc
 import itertools
 import random
+import re
 import threading
 import time
 import weakref
@@ -156,7 +157,7 @@ def test_a_store_that_is_down_is_a_failure_and_no_more(
     assert not live.poll()
     channel.unlink()
     assert not live.poll()
-    assert live.failures_by_kind == {"corrupt": 1, "disk": 0, "encoder": 0, "other": 1, "store": 1}
+    assert live.failures_by_kind == {"close": 0, "corrupt": 2, "disk": 0, "encoder": 0, "other": 0, "store": 1}
     assert "has no channel 'prod' any more" in (live.last_failure or "")
     channel.write_bytes(whole)
     assert not live.poll()
@@ -227,6 +228,33 @@ def test_a_search_that_is_under_way_ends_on_the_old_version_which_is_closed_then
     assert closed == ["v1"]
 
 
+def test_an_old_version_that_cannot_be_closed_is_a_failure_and_the_watch_goes_on(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = CatalogIndex.close
+
+    def close(self: CatalogIndex) -> None:
+        if self.manifest.version == "v1":
+            raise OSError(errno.EMFILE, "Too many open files")
+        real(self)
+
+    monkeypatch.setattr(CatalogIndex, "close", close)
+    with CatalogIndex.open(str(shop), "shop").watch(every=0.05) as live:
+        for version in ("v2", "v3"):
+            point_channel(shop, version)
+            _wait_until(lambda expected=version: live.version == expected)
+        _wait_until(lambda: live.last_failure is None)
+        assert live.failures_by_kind["close"] == live.failures == 1
+        point_channel(shop, "v1")
+        _wait_until(lambda: live.version == "v1")
+        with live.hold():
+            point_channel(shop, "v2")
+            assert live.poll() or live.version == "v2"
+        _wait_until(lambda: live.failures == 2)
+        assert live.search(QUERIES) == answers(shop, "v2")
+        assert live._thread.is_alive()
+
+
 def test_what_was_replaced_is_let_go(shop: Path, live: LiveIndex) -> None:
     with live.hold() as index:
         index.search(QUERIES)
@@ -273,9 +301,21 @@ def test_a_closed_one_answers_no_more_and_its_thread_ends(shop: Path) -> None:
 def test_only_a_channel_can_be_watched(shop: Path) -> None:
     with pytest.raises(UsageError, match="only an index that was opened by a channel"):
         CatalogIndex.open(str(shop), "shop", version="v2").watch()
-    for wrong in ({"every": 0}, {"jitter": 1}):
-        with pytest.raises(UsageError, match="expected seconds"):
-            CatalogIndex.open(str(shop), "shop").watch(**wrong)
+
+
+def test_a_watch_that_is_refused_leaves_the_index_as_it_was(shop: Path) -> None:
+    index = CatalogIndex.open(str(shop), "shop")
+    before = threading.active_count()
+    wrong: list[dict[str, Any]] = [{"every": value} for value in (0, -1, np.nan, np.inf, 1e300, "300", None, True)]
+    wrong += [{"jitter": value} for value in (1, -0.1, np.nan, "0.2")]
+    for options in wrong:
+        ((name, value),) = options.items()
+        with pytest.raises(UsageError, match=rf"{name}={re.escape(repr(value))}.*: expected seconds, and a share"):
+            index.watch(**options)
+    assert index.search(QUERIES) == answers(shop, "v1")
+    assert threading.active_count() == before
+    with index.watch(every=np.float32(1e9), jitter=np.int64(0)) as live:  # Numbers all the same.
+        assert live.search(QUERIES) == answers(shop, "v1")
 
 
 def test_no_search_fails_through_publishes_and_rollbacks_and_none_is_answered_by_a_damaged_version(

@@ -73,5 +73,5 @@ def test_the_settings_of_others_are_left_alone() -> None:
 
 def test_a_missing_matplotlib_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'catalog-indexer\[pipeline\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[pipeline\]'"):
         draw_recall([], Timings(0, []), OperatingPoint(0, 0))
