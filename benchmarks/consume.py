@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.report import print_report
 from catalog import storage
 from catalog.channel import read_channel
-from catalog.manifest import manifest_url, read_manifest, version_folder
+from catalog.manifest import read_manifest, version_folder
 from index_builder.catalog_index import CatalogIndex
 from index_builder.publishing.promote import move, rollback
 from index_builder.publishing.publish import publish
@@ -224,18 +224,19 @@ def _publish(root: str, commands: Connection) -> None:
 def _store(root: str, name: str, content: str, harm: str | None) -> None:
     manifest = read_manifest(root, content)
     folder = version_folder(root, name)
-    what, role = harm.split() if harm is not None else ("", "")
-    publish(root, replace(manifest, version=name))
-    if role == "manifest":
-        url = manifest_url(root, name)
-        storage.write(url, _damaged(storage.read_bytes(url), what))
     for entry in manifest.files:
         source, target = storage.join(version_folder(root, content), entry.path), storage.join(folder, entry.path)
-        if entry.role != role and storage.scheme_of(root) == "file":
+        if storage.scheme_of(root) == "file":
+            os.makedirs(folder, exist_ok=True)
             os.link(source, target)
-        elif entry.role != role or what != "delete":
-            data = storage.read_bytes(source)
-            storage.write(target, _damaged(data, what) if entry.role == role else data)
+        else:
+            storage.write(target, storage.read_bytes(source))
+    publish(root, replace(manifest, version=name))
+    if harm is not None:
+        what, role = harm.split()
+        paths = ["manifest.json"] if role == "manifest" else [entry.path for entry in manifest.files_of(role)]
+        for url in (storage.join(folder, path) for path in paths):
+            storage.delete(url) if what == "delete" else storage.write(url, _damaged(storage.read_bytes(url), what))
 
 
 def _damaged(data: bytes, what: str) -> bytes:

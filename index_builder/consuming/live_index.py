@@ -57,7 +57,7 @@ class LiveIndex:
         if not (_is_number(every) and _is_number(jitter) and 0 < every <= _LONGEST and 0 <= jitter < 1):
             raise UsageError(f"every={every!r}, jitter={jitter!r}: expected seconds, and a share of them from 0 to 1")
         self._opening = replace(index.opening, encoder=index.manifest.encoder.fingerprint)
-        self._every, self._jitter = every, jitter
+        self._every, self._jitter = float(every), float(jitter)
         self._wake = threading.Event()
         self._closed = False
         self._looking = threading.Lock()  # One look at a time.
