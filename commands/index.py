@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
         report.close()
     recall = ", ".join(f"recall@{depth} {value:.3f}" for depth, value in summary.recall.items())
     where = f"on channel {summary.channel}" if summary.promoted else "refused"
+    if not summary.promoted and not promotion.refused:
+        where = f"published, channel {summary.channel} stays on version {promotion.came_from}"
     say(
         f"version {summary.version} {where}: {summary.vectors:,} vectors, {summary.index}, "
         f"{summary.bytes_per_vector:.0f} bytes a vector; {recall}; {summary.seconds:.1f} s"

@@ -228,7 +228,7 @@ def _plan_job(config: IndexConfig, store: str, snapshot: Snapshot) -> VersionJob
     )
     if config.retrain:
         return replace(job, version=version_id(job, snapshot))
-    if (before := built_before(root, job, snapshot)) is not None:
+    if (before := built_before(root, job, snapshot, config.factory is None)) is not None:
         return before
     earlier = earlier_version(root, store, snapshot)
     if earlier is not None:

@@ -27,7 +27,7 @@ class Promotion:
         channel: it was to be promoted to.
         came_from: the version that the channel pointed to before; None for a new channel.
         moved: whether the channel points to it now and did not before.
-        verdicts: of the gates; none for the channel `candidate`.
+        verdicts: of the gates; for the channel `candidate` of `read_back` at most, for no other stands before it.
     """
 
     version: str
@@ -39,7 +39,7 @@ class Promotion:
     @property
     def is_there(self) -> bool:
         """Whether the channel points to the version now."""
-        return self.moved or self.came_from == self.version or self.channel == CANDIDATE
+        return self.moved or self.came_from == self.version
 
     @property
     def refused(self) -> list[Verdict]:
@@ -75,10 +75,10 @@ def promote(root: str, pointer: Pointer, request: Request) -> Promotion:
         IntegrityError: the version's manifest is not the published one; the channel stays where it is.
     """
     manifest = read_published(root, pointer)
+    there = read_channel(root, request.channel)
     if request.channel == CANDIDATE:
         moved = _point_candidate(root, pointer, as_named=True)
-        return Promotion(pointer.version, CANDIDATE, None, moved, ())
-    there = read_channel(root, request.channel)
+        return Promotion(pointer.version, CANDIDATE, _version_on(there), moved, ())
     verdicts = ask_gates(root, manifest, there, request.thresholds, request.forced)
     return move(root, there, pointer, verdicts, request)
 
@@ -89,11 +89,13 @@ def settle(root: str, manifest: Manifest, pointer: Pointer, request: Request) ->
     Raises:
         ConflictError: the channel does not point to the version any more that the verdicts compare with.
     """
-    if request.channel == CANDIDATE:
-        return promote(root, pointer, request)
-    there = read_channel(root, request.channel)
     verdicts = [Verdict.from_json(each) for each in manifest.gates]
-    before = there.pointer.version if there.pointer is not None else None
+    there = read_channel(root, request.channel)
+    before = _version_on(there)
+    if request.channel == CANDIDATE:
+        moved = not _is_damaged(verdicts) and _point_candidate(root, pointer)
+        read_back = [each for each in verdicts if each.gate == "read_back"]
+        return Promotion(pointer.version, CANDIDATE, before, moved, read_back)
     if any(each.version == manifest.version for each in there.moves):
         return promote(root, pointer, request)  # It has been there, and may have been taken back.
     if before != manifest.parent:
@@ -115,18 +117,25 @@ def move(
         ConflictError: the channel is not the one that was read any more.
     """
     _offer(root, pointer, verdicts)
-    came_from = there.pointer.version if there.pointer is not None else None
     moved = there.pointer != pointer and not any(each.refuses for each in verdicts)
     if moved:
         keep_from_collection(root, pointer.version)
         asked = request or Request(there.name)
         write_channel(root, there.promoted(pointer, asked.forced, asdict(asked.thresholds) if verdicts else None))
-    return Promotion(pointer.version, there.name, came_from, moved, verdicts)
+    return Promotion(pointer.version, there.name, _version_on(there), moved, verdicts)
+
+
+def _version_on(channel: Channel) -> str | None:
+    return channel.pointer.version if channel.pointer is not None else None
+
+
+def _is_damaged(verdicts: Sequence[Verdict]) -> bool:
+    return any(each.gate == "read_back" and each.refuses for each in verdicts)
 
 
 def _offer(root: str, pointer: Pointer, verdicts: Sequence[Verdict]) -> None:
     """Points `candidate` to a version that is not damaged. A damaged `candidate` keeps no other channel from moving."""
-    if not any(each.gate == "read_back" and each.refuses for each in verdicts):
+    if not _is_damaged(verdicts):
         keep_from_collection(root, pointer.version)
         with contextlib.suppress(IntegrityError):
             _point_candidate(root, pointer)

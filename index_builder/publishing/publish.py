@@ -55,7 +55,6 @@ def log_published(root: str, version: str) -> Pointer:
     url = manifest_url(root, version)
     data = storage.read_bytes(url)
     Manifest.from_bytes(data, url)  # Which is proven by its own sha256.
-    there = logged(root, version)
-    if there is not None and not proves_itself(data, url):
+    if not proves_itself(data, url) and (there := logged(root, version)) is not None:
         return there  # Of schema version 1: the log alone proves it.
     return append_to_log(root, version, hashlib.sha256(data).hexdigest())

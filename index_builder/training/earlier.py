@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,14 +31,24 @@ def earlier_version(root: str, store: str, snapshot: Snapshot) -> Manifest | Non
     return None
 
 
-def built_before(root: str, job: VersionJob, snapshot: Snapshot) -> VersionJob | None:
+def built_before(root: str, job: VersionJob, snapshot: Snapshot, lists_may_stay: bool) -> VersionJob | None:
     """The job of a published version of the snapshot by the same settings, with the earlier version that it had: which
-    may be gone by now, and then the same command would be another version."""
+    may be gone by now, and then the same command would be another version.
+
+    Args:
+        root: URL of ARTIFACTS/<name>.
+        job: wanted, without an earlier version.
+        snapshot: of the job.
+        lists_may_stay: `keep_lists` may have changed the plan, for it is not one that was asked for by its factory.
+    """
     for entry in reversed(read_log(root)):
         if not entry.version.startswith(f"{snapshot.sequence:06d}-"):
             continue
         manifest = _readable(root, entry)
-        if manifest is not None and _same_but_for_lists(manifest.index, job.plan):
+        if manifest is None:
+            continue
+        kept = lists_may_stay and manifest.earlier is not None
+        if _same_plan(manifest.index, job.plan, ("lists", "hnsw_links", "factory") if kept else ()):
             plan = IndexPlan(**manifest.index)
             again = replace(job, plan=plan, earlier=manifest.earlier)
             if version_id(again, snapshot) == manifest.version:
@@ -45,12 +56,10 @@ def built_before(root: str, job: VersionJob, snapshot: Snapshot) -> VersionJob |
     return None
 
 
-def _same_but_for_lists(there: dict[str, Any], plan: IndexPlan) -> bool:
-    """Whether a plan is the wanted one, or what `keep_lists` makes of it."""
-    free = ("why", "lists", "hnsw_links", "factory")
-    return {name: value for name, value in there.items() if name not in free} == {
-        name: value for name, value in plan.to_json().items() if name not in free
-    }
+def _same_plan(there: dict[str, Any], plan: IndexPlan, free: Sequence[str]) -> bool:
+    """Whether a plan is the wanted one, but for what is `free`."""
+    wanted = {name: value for name, value in plan.identity().items() if name not in free}
+    return wanted == {name: value for name, value in there.items() if name not in (*free, "why")}
 
 
 def _readable(root: str, entry: Pointer) -> Manifest | None:

@@ -203,6 +203,16 @@ def test_the_same_command_is_the_same_version_also_when_the_version_before_was_c
     assert index(replace(config, queries=500)).version != second.version
 
 
+def test_another_factory_of_the_same_snapshot_is_another_version(tmp_path: Path) -> None:
+    store = night(tmp_path, clustered(3_000, DIMENSION), names(3_000))
+    config = IndexConfig(store, str(tmp_path / "a"), "shop", factory="IVF16,SQ8")
+    first = index(config)
+    second = index(replace(config, factory="IVF32,SQ8"))
+    assert (first.index, second.index) == ("IVF16,SQ8", "IVF32,SQ8")
+    assert first.version != second.version
+    assert index(config).version == first.version
+
+
 def test_what_is_to_be_pinned_is_pinned_where_it_was_built_before(tmp_path: Path) -> None:
     config = IndexConfig(night(tmp_path, clustered(400, DIMENSION), names(400)), str(tmp_path / "a"), "shop")
     built = index(config)

@@ -199,6 +199,20 @@ def test_candidate_does_not_go_back_by_itself(tmp_path: Path, said: list[Verdict
     assert served(root, "candidate") == "v1"
 
 
+def test_a_build_for_candidate_passes_read_back_at_most_and_does_not_take_it_back(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    older = judged(root, "v1", None, [REFUSED])
+    newer = judged(root, "v2", None, [REFUSED])
+    promotion = settle(root, *newer, Request("candidate"))
+    assert (promotion.is_there, promotion.refused) == (True, [])
+    promotion = settle(root, *older, Request("candidate"))
+    assert (promotion.is_there, promotion.came_from, promotion.refused) == (False, "v2", [])
+    unread = Verdict("read_back", False, 0, 4, "index.faiss is damaged")
+    promotion = settle(root, *judged(root, "v3", None, [unread]), Request("candidate"))
+    assert (promotion.is_there, [each.gate for each in promotion.refused]) == (False, ["read_back"])
+    assert served(root, "candidate") == "v2"
+
+
 def test_a_damaged_candidate_keeps_no_other_channel_from_moving(tmp_path: Path, said: list[Verdict]) -> None:
     root = str(tmp_path)
     published_version(root, "v1")
