@@ -1,8 +1,8 @@
 """SavedModels on CPUs through OpenVINO, one image at a time on every core.
 
 One image's activations stay in a core's cache where a batch's do not, no batch is ever padded, and a vector depends on
-nothing but its image. `python -m benchmarks.engines` compares it with TensorFlow and ONNX Runtime. In float32 its
-vectors are TensorFlow's (cosine at least 0.9999, `tests/encoders/test_engines.py`).
+nothing but its image. `python -m benchmarks.inference_engines` compares it with TensorFlow and ONNX Runtime. In
+float32 its vectors are TensorFlow's (cosine at least 0.9999, `tests/encoders/test_engines.py`).
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ class _SavedModel:
         except CannotConvertError as error:
             if engine == "openvino":
                 raise UsageError(
-                    f"--engine openvino does not take {self._spec}: {error}; use --engine tensorflow"
+                    f"--inference-engine openvino does not take {self._spec}: {error}; "
+                    "use --inference-engine tensorflow"
                 ) from None
             return self._on_tensorflow()
 

@@ -65,7 +65,9 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
     )
 
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the encoder (default: float32)")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what runs SavedModels (default: auto)")
+    parser.add_argument(
+        "--inference-engine", choices=ENGINES, default="auto", help="what runs SavedModels (default: auto)"
+    )
     parser.add_argument(
         "--changes",
         choices=["store", "column", "content"],
@@ -132,7 +134,7 @@ def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Emb
         output=args.output,
         encoder=args.encoder,
         precision=args.precision,
-        engine=args.engine,
+        engine=args.inference_engine,
         partitions=args.partitions,
         vector_type=args.vector_type,
         limits=DecodeLimits(args.max_bytes, args.max_pixels, args.max_frames),

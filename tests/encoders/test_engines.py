@@ -71,7 +71,7 @@ def test_a_model_that_openvino_does_not_take_runs_on_tensorflow(tmp_path: Path) 
 
     tf.saved_model.save(Unusual(), str(tmp_path / "unusual"))
     spec = f"savedmodel:{tmp_path / 'unusual'}"
-    with pytest.raises(UsageError, match=r"--engine openvino does not take savedmodel:.*use --engine tensorflow"):
+    with pytest.raises(UsageError, match=r"openvino does not take savedmodel:.*use --inference-engine tensorflow"):
         load_encoder(spec, "openvino")
     encoder = load_encoder(spec)
     assert isinstance(encoder, TensorFlowEncoder)

@@ -37,7 +37,7 @@ def test_flags_become_the_job_that_they_ask_for() -> None:
     assert (plain.engine, plain.precision, plain.changes, plain.hints) == ("auto", "float32", Changes.STORE, {})
     assert plain.source.source_version_column is None
     config = config_from(
-        *("--engine", "tensorflow", "--precision", "bfloat16", "--changes", "column", "--compact-at", "0.5"),
+        *("--inference-engine", "tensorflow", "--precision", "bfloat16", "--changes", "column", "--compact-at", "0.5"),
         *("--threads", "3", "--accelerator", "type:nvidia-l4;count:1", "--worker-memory", "16GB", "--max-frames", "7"),
     )
     assert (config.engine, config.precision, config.changes) == ("tensorflow", "bfloat16", Changes.COLUMN)

@@ -37,7 +37,7 @@ EMBED = {
     "source_version_column": "d",
     "changes": "column",
     "precision": "bfloat16",
-    "engine": "openvino",
+    "inference_engine": "openvino",
     "vector_type": "float32",
     "partitions": 32,
     "max_bytes": 1000,

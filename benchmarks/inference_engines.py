@@ -1,8 +1,8 @@
 """Images per second of what can run a SavedModel on this machine, on pixels that are there already.
 
-`python -m benchmarks.engines --encoder savedmodel:PATH --json` measures, in turn: TensorFlow with batches of 32,
-OpenVINO one image at a time on every core (float32, and bfloat16 where the processor has it), and ONNX Runtime in the
-same way where `onnxruntime` and `tf2onnx` are installed. Cosines are to TensorFlow's vectors.
+`python -m benchmarks.inference_engines --encoder savedmodel:PATH --json` measures, in turn: TensorFlow with batches of
+32, OpenVINO one image at a time on every core (float32, and bfloat16 where the processor has it), and ONNX Runtime in
+the same way where `onnxruntime` and `tf2onnx` are installed. Cosines are to TensorFlow's vectors.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
     rates = interleaved(args.rounds, {name: rate(way) for name, way in ways.items()})
     print_report(
-        "engines",
+        "inference_engines",
         args.json,
         encoder=args.encoder,
         images=args.images,
