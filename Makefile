@@ -8,8 +8,12 @@ TOOLS := .tools/bin
 # honours If-Match and If-None-Match.
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
 S3_GATEWAY := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+# What an engine starts beside each of its workers, and the job servers: Beam's, of the version in requirements.lock.
+BEAM := $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.lock)
+BEAM_BOOT := github.com/apache/beam/sdks/v2/python/container@v$(BEAM)
+ENGINES := $(CURDIR)/.tools/engines
 
-.PHONY: install demo test lint bench tools lock clean
+.PHONY: install demo test test-engines lint bench tools engines lock clean
 
 install: $(INSTALLED)
 
@@ -30,7 +34,11 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint tools
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --ignore=tests/engines $(PYTEST_ARGS)
+
+# Jobs on Spark and on Flink: clusters of separate processes, started and stopped by the tests.
+test-engines: $(INSTALLED) engines
+	$(BIN)/python -m pytest tests/engines $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.decode --json
@@ -46,6 +54,18 @@ tools:
 	elif command -v go > /dev/null; then mkdir -p $(TOOLS) && echo "building two object stores" && \
 	    GOBIN=$(CURDIR)/$(TOOLS) go install $(FAKE_GCS) && GOBIN=$(CURDIR)/$(TOOLS) go install $(S3_GATEWAY); \
 	else echo "Go is not installed: the tests on an object store will be skipped"; fi
+
+# Maven's runners of the Beam version in the lock; where a repository lacks those, the ones that the poms name.
+engines:
+	@if command -v go > /dev/null && command -v mvn > /dev/null && command -v java > /dev/null; then \
+	    [ -x $(TOOLS)/beam-boot ] || { echo "building Beam's boot program" && \
+	        GOBIN=$(CURDIR)/$(TOOLS) go install $(BEAM_BOOT) && mv $(TOOLS)/container $(TOOLS)/beam-boot; } && \
+	    for engine in spark flink; do \
+	        [ -f $(ENGINES)/$$engine/job-server.jar ] || { echo "fetching $$engine" && \
+	            maven="mvn -B -q -f tests/engines/jars/$$engine/pom.xml package -Dengine.output=$(ENGINES)/$$engine" && \
+	            { $$maven -Dbeam.version=$(BEAM) -Dbeam.job-service.version=$(BEAM) > /dev/null 2>&1 || $$maven; }; } \
+	        || exit 1; done; \
+	else echo "Go, Java or Maven is not installed: the tests on Spark and Flink will be skipped"; fi
 
 # Resolves requirements.lock anew from the ranges in setup.py.
 lock: $(INSTALLED)

@@ -26,7 +26,7 @@ from encoders.meter import Meter
 from encoders.picture_signature import signature
 
 _FETCHERS = 64
-_WINDOW = 160  # Images under way for one caller: enough for 30 ms a read at 2,000 images a second.
+WINDOW = 160  # Images under way for one caller: enough for 30 ms a read at 2,000 images a second.
 _BYTES_AHEAD = 256 << 20
 _USUAL_BYTES = 1 << 20
 
@@ -130,7 +130,7 @@ class ImageLoader:
         try:
             for request in requests:
                 waiting.append(self._start(request, meter))
-                if len(waiting) >= _WINDOW:
+                if len(waiting) >= WINDOW:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -110,7 +110,7 @@ def test_no_more_images_are_under_way_than_the_window(loader: ImageLoader, monke
     answers = loader.load_all(ImageRequest(str(number)) for number in range(10_000))
     next(answers)
     time.sleep(0.2)
-    assert started[0] <= image_loader._WINDOW
+    assert started[0] <= image_loader.WINDOW
     answers.close()
 
 

@@ -1,0 +1,83 @@
+"""A Spark standalone cluster: a master and workers of one core each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.engines.processes import Processes, answers, free_port, require_engine, wait_until
+from tests.engines.worker import Worker
+
+_MASTER = "org.apache.spark.deploy.master.Master"
+_WORKER = "org.apache.spark.deploy.worker.Worker"
+
+
+class SparkCluster:
+    """See the module."""
+
+    name = "spark"
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        folder.mkdir()
+        self._home = require_engine(self.name)
+        self._folder = folder
+        self._processes = Processes(folder)
+        self._started = 0
+        self.worker = Worker(folder)
+        self.event_logs = folder / "events"
+        self.event_logs.mkdir()
+        self.workers = workers
+        self._port, self._page = free_port(), free_port()
+        self.master = f"spark://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Returns when all workers have reported."""
+        places = ["--host", "127.0.0.1", "--port", str(self._port), "--webui-port", str(self._page)]
+        self._start("master", _MASTER, places)
+        wait_until(lambda: answers(f"http://127.0.0.1:{self._page}/json/") is not None, "a Spark master")
+        for _ in range(self.workers):
+            self.start_worker()
+        wait_until(lambda: self.alive() == self.workers, f"a Spark cluster with {self.workers} workers")
+
+    def start_worker(self) -> None:
+        """One worker more."""
+        self._started += 1
+        folder = self._folder / f"worker-{self._started}"
+        size = ["--cores", "1", "--memory", "1g", "--host", "127.0.0.1", "--webui-port", "0"]
+        self._start(f"worker-{self._started}", _WORKER, [*size, "--work-dir", str(folder), self.master])
+
+    def kill_worker(self) -> None:
+        """SIGKILL to the worker that was started last, and to its executor."""
+        self._processes.kill(f"worker-{self._started}")
+
+    def alive(self) -> int:
+        """How many workers have reported."""
+        said = answers(f"http://127.0.0.1:{self._page}/json/")
+        return int(json.loads(said)["aliveworkers"]) if said else 0
+
+    def beam_arguments(self) -> list[str]:
+        """Beam's flags for a job on this cluster."""
+        settings = {
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.executor.cores": "1",
+            "spark.executor.memory": "512m",
+            "spark.ui.enabled": "false",
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.dir": f"file://{self.event_logs}",
+            "spark.local.dir": str(self._folder / "local"),
+        }
+        return [
+            f"--spark_master_url={self.master}",
+            f"--spark_job_server_jar={self._home / 'job-server.jar'}",
+            *(f"--job_server_jvm_properties=-D{name}={value}" for name, value in settings.items()),
+            "--job_server_jvm_properties=-XX:TieredStopAtLevel=1",
+            *self.worker.beam_arguments(),
+        ]
+
+    def stop(self) -> None:
+        self._processes.stop()
+
+    def _start(self, name: str, main: str, arguments: list[str]) -> None:
+        env = {"SPARK_HOME": str(self._home), "SPARK_SCALA_VERSION": "2.12", "SPARK_LOCAL_IP": "127.0.0.1"}
+        self._processes.start_java(name, f"{self._home}/jars/*", main, arguments, "256m", env)

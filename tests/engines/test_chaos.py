@@ -1,0 +1,144 @@
+"""Workers and task managers are killed in the middle of `embed` and of `index`. The job, or the same command again,
+ends in the bytes of an undisturbed one, and no more is done twice than what the killed were at."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from encoders.image_loader import WINDOW
+from tests.conftest import start_cli
+from tests.engines.conftest import Cluster
+from tests.engines.jobs import embedded, published
+from tests.engines.picture_server import PictureServer, picture_server
+
+ROWS, PARTITIONS = 2_400, 8
+INDEX = ("--factory", "IVF16,SQ8,RFlat", "--parts", 2, "--queries", 50)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Iterator[PictureServer]:
+    with picture_server(seconds=0.1) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def catalog(pictures: PictureServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("served") / "catalog.csv"
+    rows = [f"item-{number:04d},{pictures.url(number)}" for number in range(ROWS)]
+    path.write_text("\n".join(["item_id,image", *rows]) + "\n")
+    return path
+
+
+def embed(catalog: Path, folder: Path) -> tuple[object, ...]:
+    flags = ("--partitions", PARTITIONS, "--allow-http", "--threads", 2)
+    return ("embed", "--catalog", catalog, "--output", folder / "embeddings", *flags)
+
+
+def index(folder: Path, store: Path) -> tuple[object, ...]:
+    return (
+        "index",
+        "--embeddings",
+        store / "embeddings",
+        "--artifacts",
+        folder / "artifacts",
+        "--name",
+        "shop",
+        *INDEX,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What both jobs give on the local runner."""
+    from commands.main import main
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert main([str(each) for each in embed(catalog, folder)]) == 0
+    assert main([str(each) for each in index(folder, folder)]) == 0
+    return folder
+
+
+def kill_a_worker(cluster: Cluster) -> None:
+    """The Python process that does the work of one worker."""
+    assert cluster.worker.kill_one()
+
+
+def kill_a_machine(cluster: Cluster) -> None:
+    """A worker of the engine (of Flink a task manager) with all that it started; another one takes its place."""
+    cluster.kill_worker()
+    cluster.start_worker()
+
+
+def disturbed(cluster: Cluster, command: tuple[object, ...], now: Callable[[], bool], kill: Callable) -> None:
+    """Runs a command, kills when it is time, and runs it again if it did not get over that."""
+    on_engine = (*command, "--engine", cluster.name, "--", *cluster.beam_arguments())
+    process = start_cli(*on_engine)
+    wait_for(now, process)
+    kill(cluster)
+    _, said = process.communicate(timeout=300)
+    if process.returncode != 0:
+        again = start_cli(*on_engine)
+        _, said = again.communicate(timeout=300)
+        assert again.returncode == 0, said
+
+
+def wait_for(now: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not now():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kill", [kill_a_worker, kill_a_machine])
+def test_embed_loses_and_doubles_nothing_and_redoes_a_partition_a_worker(
+    cluster: Cluster, pictures: PictureServer, catalog: Path, undisturbed: Path, tmp_path: Path, kill: Callable
+) -> None:
+    pictures.reads.clear()
+    commits = tmp_path / "embeddings" / "runs"
+    disturbed(cluster, embed(catalog, tmp_path), lambda: len(list(commits.glob("*/commits/*.json"))) >= 2, kill)
+    assert embedded(tmp_path / "embeddings") == embedded(undisturbed / "embeddings")
+    again = sum(pictures.reads.values()) - ROWS
+    largest = max(entry["rows"] for entry in embedded(undisturbed / "embeddings")[0]["00000001.json"]["files"])
+    assert 0 <= again <= cluster.workers * (largest + WINDOW)
+
+
+@contextlib.contextmanager
+def rewritten(folder: Path) -> Iterator[set[Path]]:
+    """The files below `folder` that are written more than once while the body runs."""
+    seen: dict[Path, int] = {}
+    twice: set[Path] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.01):
+            for path in folder.glob("*/*/*"):
+                with contextlib.suppress(OSError):
+                    if seen.setdefault(path, path.stat().st_ino) != path.stat().st_ino:
+                        twice.add(path)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield twice
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.mark.parametrize("kill", [kill_a_worker, kill_a_machine])
+def test_index_ends_in_the_same_bytes_and_redoes_a_unit_a_worker(
+    cluster: Cluster, undisturbed: Path, tmp_path: Path, kill: Callable
+) -> None:
+    work = tmp_path / "artifacts" / "shop" / "work"
+    with rewritten(work) as twice:
+        disturbed(cluster, index(tmp_path, undisturbed), lambda: any(work.glob("*/training.json")), kill)
+    assert published(tmp_path / "artifacts") == published(undisturbed / "artifacts")
+    assert len(twice) <= cluster.workers
