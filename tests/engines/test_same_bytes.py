@@ -15,9 +15,9 @@ from tests.pipelines.nights import INDEX, write_catalog, write_config
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 rows; of two nothing can be read, and one comes twice."""
+    """200 rows; of two nothing can be read, and one comes twice."""
     folder = tmp_path_factory.mktemp("catalog")
-    path = write_catalog(folder, range(120))
+    path = write_catalog(folder, range(200))
     (folder / "pictures" / "7.png").write_bytes(b"no picture")
     (folder / "pictures" / "8.png").unlink()
     path.write_text(path.read_text() + "item-0009,pictures/9.png,9.5\n")
@@ -50,13 +50,13 @@ def test_a_night_on_an_engine_gives_the_bytes_of_the_local_runner(
     assert list(rejects.values()) == list(embedded(at_home / "embeddings")[2].values())
     assert published(tmp_path / "artifacts") == published(at_home / "artifacts")
     counts = snapshots["00000001.json"]["counts"]
-    assert (counts["rows"], counts["embedded"], counts["rejected"]) == (121, 118, 3)
+    assert (counts["rows"], counts["embedded"], counts["rejected"]) == (201, 198, 3)
     # And the next night finds that nothing changed: nothing is encoded, built or written.
     before = files_below(tmp_path / "embeddings")
     again = cli("embed", "--catalog", catalog, "--output", tmp_path / "embeddings", "--json", "--engine", cluster.name,
                 "--", *cluster.beam_arguments())  # fmt: skip
     assert again.code == 0, again.err
-    assert (again.json["embedded"], again.json["reused"]) == (0, 118)
+    assert (again.json["embedded"], again.json["reused"]) == (0, 198)
     assert files_below(tmp_path / "embeddings") == before
 
 
