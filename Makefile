@@ -8,6 +8,8 @@ TOOLS := .tools/bin
 # honours If-Match and If-None-Match.
 FAKE_GCS := github.com/fsouza/fake-gcs-server@v1.56.1
 S3_GATEWAY := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+# Beam's other local runner, of the locked version.
+PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
 
 .PHONY: install demo test lint bench tools lock clean
 
@@ -46,6 +48,10 @@ tools:
 	elif command -v go > /dev/null; then mkdir -p $(TOOLS) && echo "building two object stores" && \
 	    GOBIN=$(CURDIR)/$(TOOLS) go install $(FAKE_GCS) && GOBIN=$(CURDIR)/$(TOOLS) go install $(S3_GATEWAY); \
 	else echo "Go is not installed: the tests on an object store will be skipped"; fi
+	@if [ -x $(TOOLS)/prism ]; then :; \
+	elif command -v go > /dev/null; then mkdir -p $(TOOLS) && echo "building prism" && \
+	    GOBIN=$(CURDIR)/$(TOOLS) go install $(PRISM); \
+	else echo "Go is not installed: the tests on Prism will be skipped"; fi
 
 # Resolves requirements.lock anew from the ranges in setup.py.
 lock: $(INSTALLED)
