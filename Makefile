@@ -11,6 +11,8 @@ S3_GATEWAY := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # What an engine starts beside each of its workers, and the job servers: Beam's, of the version in requirements.lock.
 BEAM := $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.lock)
 BEAM_BOOT := github.com/apache/beam/sdks/v2/python/container@v$(BEAM)
+# Beam's other local runner.
+PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v$(BEAM)
 ENGINES := $(CURDIR)/.tools/engines
 
 .PHONY: install demo test test-engines lint bench tools engines lock clean
@@ -57,6 +59,10 @@ tools:
 
 # Maven's runners of the Beam version in the lock; where a repository lacks those, the ones that the poms name.
 engines:
+	@if [ -x $(TOOLS)/prism ]; then :; \
+	elif command -v go > /dev/null; then echo "building Prism" && \
+	    GOBIN=$(CURDIR)/$(TOOLS) go install $(PRISM); \
+	else echo "Go is not installed: the tests on Prism will be skipped"; fi
 	@if command -v go > /dev/null && command -v mvn > /dev/null && command -v java > /dev/null; then \
 	    [ -x $(TOOLS)/beam-boot ] || { echo "building Beam's boot program" && \
 	        GOBIN=$(CURDIR)/$(TOOLS) go install $(BEAM_BOOT) && mv $(TOOLS)/container $(TOOLS)/beam-boot; } && \

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from commands.output import add_json_flag, print_json, say
 from commands.progress import ProgressReport
 from pipelines.flag_types import at_least
-from pipelines.flags import add_embed_flags, embed_config
+from pipelines.flags import add_embed_flags, add_engine_flag, embed_config
 
 HELP = "encode the images of a catalog into embedding Parquet files"
 EPILOG = "Flags after -- go to Apache Beam. The same command again does only what is missing or has changed."
@@ -17,6 +17,7 @@ TAKES_BEAM_ARGUMENTS = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_embed_flags(parser)
+    add_engine_flag(parser)
     parser.add_argument(
         "--fail-on-rejects",
         type=at_least(0),
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     report = ProgressReport()
     try:
-        summary = embed(embed_config(args, args.beam_arguments), say, report)
+        summary = embed(embed_config(args, args.beam_arguments, args.engine), say, report)
     finally:
         report.close()
     say(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from commands.output import add_json_flag, print_json, say
 from commands.progress import ProgressReport
-from pipelines.flags import add_index_flags, index_config
+from pipelines.flags import add_engine_flag, add_index_flags, index_config
 
 if TYPE_CHECKING:
     from index_builder.publishing.verdict import Verdict
@@ -23,6 +23,7 @@ TAKES_BEAM_ARGUMENTS = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_index_flags(parser)
+    add_engine_flag(parser)
     add_json_flag(parser)
 
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     report = ProgressReport()
     try:
-        summary, promotion = run_index(index_config(args, args.beam_arguments), say, report)
+        summary, promotion = run_index(index_config(args, args.beam_arguments, args.engine), say, report)
     finally:
         report.close()
     recall = ", ".join(f"recall@{depth} {value:.3f}" for depth, value in summary.recall.items())

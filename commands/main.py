@@ -20,7 +20,7 @@ from typing import NoReturn
 from catalog.errors import CatalogIndexerError, meant_for_user
 from catalog.extras import explain_missing
 from catalog.storage import redact_text
-from commands.output import SecretsLeftOut
+from commands.output import EnginesLeftOut, SecretsLeftOut
 
 # In the order of the work. Each module, named with _ for -, has HELP, add_arguments(parser) and run(args), and imports
 # heavy things late.
@@ -63,8 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     if not args.debug:
         # Workers log the traceback of every error, also of those that are answered below with one sentence.
-        for runner in ("common", "worker", "portability.fn_api_runner"):
-            logging.getLogger(f"apache_beam.runners.{runner}").setLevel(logging.CRITICAL)
+        for module in ("runners.common", "runners.worker", "runners.portability.fn_api_runner"):
+            logging.getLogger(f"apache_beam.{module}").setLevel(logging.CRITICAL)
+        logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
+        log.addFilter(EnginesLeftOut())
     # TensorFlow reads this once, at import: its start-up notices are not news to anybody who runs a job.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -123,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="catalog-indexer",
         description="Turns a product catalog of images into a searchable, versioned FAISS index.",
-        epilog="Flags after -- go to Apache Beam, for example: catalog-indexer embed … -- --runner=DataflowRunner",
+        epilog="Flags after -- go to Apache Beam: catalog-indexer embed … --engine dataflow -- --project=P",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

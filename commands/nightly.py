@@ -6,6 +6,7 @@ import argparse
 
 from commands.output import add_json_flag, print_json, say
 from commands.progress import ProgressReport
+from pipelines.flags import add_engine_flag
 from pipelines.night_summary import NightSummary
 from pipelines.nightly_flags import add_nightly_flags
 
@@ -19,6 +20,7 @@ TAKES_BEAM_ARGUMENTS = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_nightly_flags(parser)
+    add_engine_flag(parser)
     add_json_flag(parser)
 
 
@@ -58,6 +60,6 @@ def _night(args: argparse.Namespace) -> NightSummary:
 
     progress = ProgressReport()
     try:
-        return nightly(read_nightly(args.config, args.beam_arguments), say, progress)
+        return nightly(read_nightly(args.config, args.beam_arguments, args.engine), say, progress)
     finally:
         progress.close()

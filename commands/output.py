@@ -24,6 +24,13 @@ class SecretsLeftOut(logging.Formatter):
         return redact_text(super().format(record))
 
 
+class EnginesLeftOut(logging.Filter):
+    """Nothing of what an engine logs of an error: it is answered with one sentence."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.name.startswith(("PrismRunner", "SdkWorker")) or "/apache_beam/runners/" in record.pathname)
+
+
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
     """Gives a command `--json`."""
     parser.add_argument("--json", action="store_true", help="print one machine-readable object as the last line")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from commands.output import add_json_flag, print_json, print_table, say
 from pipelines.flag_types import at_least
+from pipelines.flags import add_engine_flag
 
 if TYPE_CHECKING:
     from catalog.snapshot import Snapshot
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the embed job again as it was launched: timeouts, refusals and failed reads are tried again",
     )
+    add_engine_flag(parser)
     add_json_flag(parser)
 
 
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         waiting = report.transient + snapshot.counts.stale
         if not waiting:
             say("there is nothing to try again")
-        result["retry"] = _retry(store, snapshot, args.beam_arguments) if waiting else None
+        result["retry"] = _retry(store, snapshot, args.beam_arguments, args.engine) if waiting else None
     if args.json:
         print_json(result)
     return 0
@@ -82,14 +84,14 @@ def _print(counts: dict[str, int], samples: dict) -> None:
             print(f"  {row.item_id or '(no id)'}  {row.origin}  {row.image_uri or '-'}  {row.detail or ''}".rstrip())
 
 
-def _retry(store: str, snapshot: Snapshot, beam_arguments: tuple[str, ...]) -> dict:
+def _retry(store: str, snapshot: Snapshot, beam_arguments: tuple[str, ...], runs_on: str | None) -> dict:
     from commands.progress import ProgressReport
     from pipelines.embed import embed
     from pipelines.retry import config_of
 
     report = ProgressReport()
     try:
-        summary = embed(config_of(store, snapshot, beam_arguments), say, report)
+        summary = embed(config_of(store, snapshot, beam_arguments, runs_on), say, report)
     finally:
         report.close()
     say(f"tried again: {summary.embedded:,} embedded, {summary.rejected:,} still rejected; snapshot {summary.snapshot}")

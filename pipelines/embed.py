@@ -24,6 +24,7 @@ from encoders.decode import DecodeLimits
 from encoders.registry import load_encoder, precision_of, with_precision, without_precision
 from pipelines.embed_steps import FinishSettings, build
 from pipelines.encode_partition import EncodeSettings
+from pipelines.engine_presets import Job
 from pipelines.precision_cost import PrecisionCost, measure_precision
 from pipelines.progress import Progress, watched
 from pipelines.runner import check_hints, pipeline_options, run
@@ -47,6 +48,7 @@ class EmbedConfig:
         may_lose: the share of the stored items that the run may lose and still publish.
         threads: that decode and encode in one process; None means two for each core.
         hints: Beam resource hints of the encode step.
+        runs_on: the engine of `--engine`; None lets the runner in `beam_arguments` decide.
         beam_arguments: flags for Beam.
     """
 
@@ -63,7 +65,16 @@ class EmbedConfig:
     may_lose: float = 0.5
     threads: int | None = None
     hints: dict[str, str] = field(default_factory=dict)
+    runs_on: str | None = None
     beam_arguments: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> Job:
+        """What the job asks of its engine."""
+        places = [("--output", self.output), *(("--catalog", place) for place in self.source.catalogs)]
+        if self.source.images_root:
+            places.append(("--images-root", self.source.images_root))
+        return Job(self.hints, places)
 
 
 @dataclass(frozen=True)
@@ -104,9 +115,9 @@ def embed(
         CatalogIndexerError: counts do not reconcile, or another run was faster.
     """
     started = time.monotonic()
-    # Which validates Beam's flags, before any work.
-    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))
     check_hints(config.hints)
+    # Which validates Beam's flags, before any work.
+    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments, config.runs_on, config.asks, say))
     job = prepare(config, say)
     the_run = Run(job.work.store, job.work.run_id)
     before = the_run.embedded()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from catalog.encoder_info import ENGINES, PRECISIONS, VECTOR_TYPES
+from pipelines.engine_presets import ENGINES as RUNNING_ENGINES
 from pipelines.flag_types import at_least, label, positive, share, size
 from pipelines.gate_flags import add_gate_flags, asked_of, forced_of
 
@@ -96,6 +97,15 @@ def add_embed_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worker-memory", metavar="SIZE", help="Beam hint of the encode step, such as 16GB")
 
 
+def add_engine_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag of everything that takes flags of Beam."""
+    parser.add_argument(
+        "--engine",
+        choices=RUNNING_ENGINES,
+        help="what runs the job; fills in the flags of Beam that it needs (default: local, or what --runner is of)",
+    )
+
+
 def add_may_lose_flag(parser: argparse.ArgumentParser) -> None:
     """The flag of everything that makes a snapshot."""
     parser.add_argument(
@@ -107,7 +117,7 @@ def add_may_lose_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> EmbedConfig:
+def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str], runs_on: str | None = None) -> EmbedConfig:
     """The embed job that the flags ask for."""
     from catalog.errors import UsageError
     from catalog.partition_rows import Changes
@@ -143,6 +153,7 @@ def embed_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Emb
         may_lose=args.may_lose,
         threads=args.threads,
         hints={name: text for name, text in hints.items() if text},
+        runs_on=runs_on,
         beam_arguments=tuple(beam_arguments),
     )
 
@@ -212,7 +223,7 @@ def add_plan_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> IndexConfig:
+def index_config(args: argparse.Namespace, beam_arguments: Sequence[str], runs_on: str | None = None) -> IndexConfig:
     """The index job that the flags ask for."""
     from index_builder.publishing.verdict import Thresholds
     from pipelines.index import IndexConfig
@@ -239,5 +250,6 @@ def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Ind
         recall_target=args.recall_target,
         latency_target=args.latency_target,
         factory=args.factory,
+        runs_on=runs_on,
         beam_arguments=tuple(beam_arguments),
     )

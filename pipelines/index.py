@@ -31,6 +31,7 @@ from index_builder.publishing.verify import read_published
 from index_builder.training.earlier import built_before, earlier_version, keep_lists
 from index_builder.version_job import VersionJob, version_id
 from index_builder.work import WorkFolder
+from pipelines.engine_presets import Job
 from pipelines.index_steps import build
 from pipelines.progress import Progress, watched
 from pipelines.runner import pipeline_options, run
@@ -60,6 +61,7 @@ class IndexConfig:
         recall_target: recall@10 that the default operating point should reach.
         latency_target: milliseconds that a single search may take there.
         memory_budget, bytes_per_vector, factory: see `index_builder.planning.plan.PlanRequest`.
+        runs_on: the engine of `--engine`; None lets the runner in `beam_arguments` decide.
         beam_arguments: flags for Beam.
     """
 
@@ -84,7 +86,13 @@ class IndexConfig:
     memory_budget: int | None = None
     bytes_per_vector: float | None = None
     factory: str | None = None
+    runs_on: str | None = None
     beam_arguments: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> Job:
+        """What the job asks of its engine."""
+        return Job(places=[("--embeddings", self.embeddings), ("--artifacts", self.artifacts)])
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,8 @@ def run_index(
     """
     started = time.monotonic()
     store = storage.absolute(config.embeddings)
-    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments))  # Which validates them, before any work.
+    # Which validates Beam's flags, before any work.
+    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments, config.runs_on, config.asks, say))
     snapshot = latest_snapshot(store) if config.snapshot is None else read_snapshot(store, config.snapshot)
     if snapshot is None:
         raise UsageError(f"{store} has no snapshot; run catalog-indexer embed first")

@@ -64,12 +64,13 @@ class NightlyConfig:
     settings: dict[str, Any]
 
 
-def read_nightly(place: str, beam_arguments: Sequence[str] = ()) -> NightlyConfig:
+def read_nightly(place: str, beam_arguments: Sequence[str] = (), runs_on: str | None = None) -> NightlyConfig:
     """The night that a file asks for.
 
     Args:
         place: path or URL of the file.
         beam_arguments: flags for Beam, after those of the file.
+        runs_on: the engine of `--engine`, instead of that of the file.
 
     Raises:
         UsageError: names the file, the path inside it, the value, and what would be right.
@@ -84,7 +85,7 @@ def read_nightly(place: str, beam_arguments: Sequence[str] = ()) -> NightlyConfi
     value = with_places(value, storage.parent_of(storage.absolute(place)), where)
     flags = tuple(value.get("beam", ()))
     try:
-        night = _night(value, where, [*flags, *beam_arguments])
+        night = _night(value, where, [*flags, *beam_arguments], runs_on)
     except UsageError as error:
         raise type(error)(f"{where}: {error}") from None
     _check_jobs(night, flags)
@@ -109,14 +110,16 @@ def _read(place: str, where: str) -> bytes:
 def _check_jobs(night: NightlyConfig, flags: Sequence[str]) -> None:
     """Raises UsageError for what the jobs would find out once the night has begun. `flags` are the file's own."""
     from encoders.registry import check_spec, with_precision
-    from pipelines.runner import check_hints, pipeline_options
+    from pipelines.runner import check_flags, check_hints, pipeline_options
 
     with naming(night.where, "beam"):
-        pipeline_options(flags)
-    pipeline_options(night.embed.beam_arguments)
+        check_flags(flags)
     with naming(night.where, "embed"):
         check_spec(with_precision(night.embed.encoder, night.embed.precision))
         check_hints(night.embed.hints)
+    with naming(night.where, "engine"):
+        for job in (night.embed, night.index):
+            pipeline_options(job.beam_arguments, job.runs_on, job.asks)
 
 
 @contextlib.contextmanager
@@ -221,7 +224,8 @@ def _encoder(spec: str, absolute: Callable[[str], str]) -> str:
     return f"{kind}:{name}@{absolute(weights)}" if kind == "keras" and weights.endswith(".h5") else spec
 
 
-def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> NightlyConfig:
+def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str], runs_on: str | None) -> NightlyConfig:
+    runs_on = runs_on or value.get("engine")
     stores = {name: value[name] for name in ("embeddings", "artifacts", "name")}
     wanted = dict(value.get("index", {}))
     gates, labels = wanted.pop("gates", {}), wanted.pop("labels", {})
@@ -232,12 +236,14 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str]) -> 
     embed = _parsed(add_embed_flags, {**embedding, "output": value["embeddings"]}, "embed")
     index = _parsed(add_index_flags, {**stores, **wanted, **gates, **named}, "index")
     settings: dict[str, Any] = _without_secrets({**value, "beam": without_secrets(beam_arguments)})
+    if runs_on is not None:
+        settings["engine"] = runs_on
     for name in _STORES:
         storage.check_writable(value[name])
     return NightlyConfig(
         where=where,
-        embed=embed_config(embed, beam_arguments),
-        index=index_config(index, beam_arguments),
+        embed=embed_config(embed, beam_arguments, runs_on),
+        index=index_config(index, beam_arguments, runs_on),
         reports=value["reports"],
         lock=storage.join(artifact_root(value["artifacts"], value["name"]), "locks", "nightly.json"),
         lease=_lease(value.get("lock", {}).get("lease", _LEASE)),

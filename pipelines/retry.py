@@ -15,7 +15,7 @@ from encoders.decode import DecodeLimits
 from pipelines.embed import EmbedConfig
 
 
-def config_of(store: str, snapshot: Snapshot, beam_arguments: Sequence[str]) -> EmbedConfig:
+def config_of(store: str, snapshot: Snapshot, beam_arguments: Sequence[str], runs_on: str | None = None) -> EmbedConfig:
     """The embed job that made a snapshot, as it was launched. Raises UsageError when that is not known any more."""
     try:
         launch = Run(store, snapshot.run).launch()
@@ -42,5 +42,6 @@ def config_of(store: str, snapshot: Snapshot, beam_arguments: Sequence[str]) -> 
         limits=DecodeLimits(**launch["limits"]),
         changes=Changes(launch["changes"]),
         compact_at=launch["compact_at"],
+        runs_on=runs_on,
         beam_arguments=tuple(beam_arguments),
     )

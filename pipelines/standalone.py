@@ -13,7 +13,7 @@ from typing import Any
 
 from catalog.errors import meant_for_user
 from catalog.storage import redact_text
-from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
+from pipelines.flags import add_embed_flags, add_engine_flag, add_index_flags, embed_config, index_config
 from pipelines.night_summary import NightSummary, exit_code, sentence
 from pipelines.nightly_flags import add_nightly_flags
 
@@ -25,6 +25,7 @@ def main(job: str, arguments: Sequence[str] | None = None) -> int:
     refused, 4 another run is under way."""
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.{job}", allow_abbrev=False)
     _FLAGS[job](parser)
+    add_engine_flag(parser)
     args, beam_arguments = parser.parse_known_args(arguments)
     try:
         summary, stopped = _run(job, args, beam_arguments)
@@ -48,17 +49,17 @@ def _run(
     if job == "embed":
         from pipelines.embed import embed
 
-        return asdict(embed(embed_config(args, beam_arguments), _say)), None
+        return asdict(embed(embed_config(args, beam_arguments, args.engine), _say)), None
     if job == "nightly":
         from pipelines.nightly import nightly
         from pipelines.nightly_config import read_nightly
 
-        night = nightly(read_nightly(args.config, beam_arguments), _say)
+        night = nightly(read_nightly(args.config, beam_arguments, args.engine), _say)
         return night.to_json(), night.error
     from index_builder.publishing.promote import refusal
     from pipelines.index import run_index
 
-    summary, promotion = run_index(index_config(args, beam_arguments), _say)
+    summary, promotion = run_index(index_config(args, beam_arguments, args.engine), _say)
     return asdict(summary), refusal(promotion, args.artifacts, args.name) if promotion.refused else None
 
 

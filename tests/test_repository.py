@@ -46,6 +46,7 @@ def test_the_worker_image_has_the_locked_beam_and_python() -> None:
     dockerfile = read("Dockerfile")
     assert f"apache/beam_python3.11_sdk:{locked.group(1)}" in dockerfile
     assert "FROM python:3.11-" in dockerfile
+    assert f"/cmd/prism@v{locked.group(1)}\n" in read("Makefile")
 
 
 def test_the_lock_holds_hashes_and_no_address() -> None:

@@ -12,6 +12,7 @@ from catalog import storage
 from catalog.errors import UsageError
 from commands.gc import add_arguments as add_gc_flags
 from index_builder.publishing.reachable import Retention
+from pipelines.engine_presets import ENGINES
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
 from pipelines.gate_flags import add_gate_flags
 from pipelines.nightly_config import NightlyConfig, read_nightly, schema
@@ -146,6 +147,18 @@ def test_what_is_left_out_is_the_default_of_the_flag(tmp_path: Path) -> None:
     assert night.index == index_config(parser.parse_args(stores), ())
     assert (night.lease, night.fail_on_rejects, night.retention) == (900, None, None)
     assert night.lock == "/a/shop/locks/nightly.json"
+
+
+def test_the_engine_of_the_file_is_that_of_both_jobs_and_the_one_of_the_command_wins(tmp_path: Path) -> None:
+    assert schema()["properties"]["engine"]["enum"] == list(ENGINES)
+    value = {**LEAST, "engine": "spark", "beam": ["--job_endpoint=localhost:8099"]}
+    night = read(tmp_path, value)
+    assert (night.embed.runs_on, night.index.runs_on, night.settings["engine"]) == ("spark", "spark", "spark")
+    night = read_nightly(str(tmp_path / "nightly.yaml"), (), "flink")
+    assert (night.embed.runs_on, night.index.runs_on, night.settings["engine"]) == ("flink", "flink", "flink")
+    without = read(tmp_path, LEAST)
+    assert (without.embed.runs_on, without.index.runs_on) == (None, None)
+    assert "engine" not in without.settings
 
 
 def test_what_is_retained_is_what_gc_is_told(tmp_path: Path) -> None:

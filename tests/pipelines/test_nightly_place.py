@@ -59,6 +59,9 @@ def test_a_store_that_does_not_answer_for_now_is_tried_again_by_a_scheduler(monk
         ("embed/worker_memory", "lots", "embed: --worker-memory lots is no size; expected one such as 16GB"),
         ("beam", ["--runner=Nope"], "beam: --runner=Nope is no runner of Beam"),
         ("beam", ["--runnr=x"], "beam: Beam does not know these flags: --runnr=x"),
+        ("engine", "spark", "engine: --engine spark needs --spark_master_url, spark://HOST:7077 or local[4]"),
+        ("beam", ["--runner=FlinkRunner"], "engine: --engine flink needs --flink_master, HOST:8081 or [local]"),
+        ("beam", ["--spark_master_url=local"], "engine: --spark_master_url is for --engine spark, and this job would"),
         ("beam", ["--direct_num_workers=many"], "beam: Beam does not take these flags: --direct_num_workers=many"),
     ],
 )

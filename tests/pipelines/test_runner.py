@@ -12,7 +12,7 @@ from pipelines.runner import check_hints, pipeline_options, run
 
 def test_the_local_runner_is_the_default_and_flags_go_to_beam() -> None:
     assert pipeline_options([]).view_as(StandardOptions).runner == "FnApiRunner"
-    options = pipeline_options(["--runner=SparkRunner", "--direct_num_workers=7"])
+    options = pipeline_options(["--runner=SparkRunner", "--job_endpoint=localhost:8099", "--direct_num_workers=7"])
     assert options.view_as(StandardOptions).runner == "SparkRunner"
     assert options.view_as(DirectOptions).direct_num_workers == 7
 

@@ -4,7 +4,7 @@
 # `catalog` is in Artifact Registry.
 #
 # The service account needs roles/dataflow.worker, and roles/storage.objectAdmin on the bucket; to launch, and for
-# `--runner=DataflowRunner` in the configuration's `beam`, roles/dataflow.developer and roles/iam.serviceAccountUser.
+# `engine: dataflow` in the configuration, roles/dataflow.developer and roles/iam.serviceAccountUser.
 set -euo pipefail
 
 : "${CONFIG:?the path of your configuration, such as nightly.yaml}" "${PROJECT:?}" "${REGION:?}" "${BUCKET:?}"
