@@ -19,7 +19,7 @@ def prism() -> tuple[str, ...]:
     """The flags of a job on Prism."""
     program = REPOSITORY / ".tools" / "bin" / "prism"
     if not program.exists():
-        absent("prism (make tools)")
+        absent("prism (see `make engines`)")
     return ("--", "--runner=PrismRunner", f"--prism_location={program}")
 
 
