@@ -88,8 +88,8 @@ def _check_prism(options: Mapping[str, Any]) -> None:
             "--runner=PrismRunner needs --prism_location, the path of the program prism, or prism on the PATH; without "
             "it Beam would download one from GitHub"
         )
-    if not storage.is_url(location) and not os.access(location, os.X_OK):
-        raise UsageError(f"--prism_location={location} is no program; expected the path of prism, such as made by make")
+    if not storage.is_url(location) and not os.path.isfile(location):
+        raise UsageError(f"--prism_location={location} is no file; expected the path of the program prism")
 
 
 def _check_hints(engine: str, options: Mapping[str, Any], job: Job) -> None:

@@ -210,7 +210,9 @@ def test_prism_without_its_program_is_refused_before_beam_downloads_one(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"^--runner=PrismRunner needs --prism_location, .* download one from GitHub$"):
         checked("local", "--runner=PrismRunner")
-    with pytest.raises(UsageError, match=r"^--prism_location=/no/such is no program; expected the path of prism"):
+    with pytest.raises(
+        UsageError, match=r"^--prism_location=/no/such is no file; expected the path of the program prism$"
+    ):
         checked("local", "--runner=PrismRunner", "--prism_location=/no/such")
     release = "https://github.com/apache/beam/releases/tag/v2.77.0"
     assert checked("local", "--runner=PrismRunner", f"--prism_location={release}") == []

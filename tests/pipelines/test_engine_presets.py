@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, SetupOptions, WorkerOptions
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.runner import create_runner
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -250,3 +252,12 @@ def test_where_the_workers_are_is_told_by_the_address_of_their_master(
 ) -> None:
     given = given_options([flag])
     assert (is_local_master(engine, given), is_on_this_machine(engine, given)) == (local, near)
+
+
+@pytest.mark.parametrize("engine", ["spark", "flink"])
+def test_the_workers_of_a_cluster_start_what_is_in_the_image(engine: str) -> None:
+    options = PipelineOptions([*flags_of(filled(engine, *MASTERS[engine], cluster=CLUSTER)), *MASTERS[engine]])
+    environment = create_runner(options.get_all_options()["runner"]).default_environment(options).to_runner_api(None)
+    assert environment.urn == "beam:env:process:v1"
+    process = beam_runner_api_pb2.ProcessPayload.FromString(environment.payload)
+    assert (process.command, dict(process.env)) == (PROCESS["command"], PROCESS["env"])
