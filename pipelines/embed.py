@@ -158,6 +158,8 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
     say(f"encoder: {encoder.name}, {encoder.dimension} dimensions, fingerprint {encoder.fingerprint[:12]}")
     settings = open_store(output, config.partitions, config.vector_type, catalog.rows)
     parent = latest_snapshot(output)
+    if parent is not None:
+        Run(output, parent.run).forget_rows()  # It may have been killed after it had published.
     base = find_base(output, parent, encoder, settings, catalog.rows, say)
     plan = RunPlan(
         catalog=catalog.identity(),
