@@ -27,6 +27,7 @@ class PartitionSources:
     Attributes:
         folder: of its row files.
         names: of the row files.
+        key: with which they were stored.
         schema: of its rows, see `catalog.rows.row_schema`.
         stored: its embedding files.
         rejects: URL of its rejects in the snapshot before; None where there were none.
@@ -35,6 +36,7 @@ class PartitionSources:
 
     folder: str
     names: tuple[str, ...]
+    key: bytes
     schema: pa.Schema
     stored: StoredRows
     rejects: str | None
@@ -64,7 +66,7 @@ class PartitionSources:
 
     def _rows(self, reject: Callable[[Reject], None], count: Callable[[int], None]) -> IdStream:
         def counted() -> Iterator[pa.Table]:
-            for table in read_rows(self.folder, self.names, self.scratch):
+            for table in read_rows(self.folder, self.names, self.scratch, self.key):
                 count(len(table))
                 yield table
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from catalog import storage
 from catalog.errors import ConflictError, IntegrityError
 from catalog.metadata import comparable
+from catalog.sealed import seal, unseal
 from catalog.sorted_files import in_order, read_sorted, write_sorted
 
 _TIMES_THE_MEAN = 4
@@ -23,6 +24,7 @@ _FEWEST = 64
 _FEWEST_OF_ALL_READERS = 4_096
 # A column of text holds no more than 2 GiB.
 _MOST_BYTES = 512 << 20
+_SEALED = "sealed"
 
 
 def rows_a_chunk(rows: int, partitions: int, readers: int) -> int:
@@ -72,35 +74,66 @@ def content_keys(rows: pa.Table) -> list[tuple[str, str, str, str, int]]:
     ]
 
 
-def store_rows(folder: str, blocks: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[str]:
+def store_rows(folder: str, blocks: Iterable[pa.RecordBatch], key: bytes) -> Iterator[str]:
     """Stores the rows of a chunk below `folder`, sorted, as one file, or several where they are very large. Yields the
-    names; the same rows have the same one."""
+    names; the same rows have the same one.
+
+    Args:
+        folder: where to.
+        blocks: of `catalog.rows.row_schema`.
+        key: that seals locations with something in them that could be a secret.
+    """
     waiting: list[pa.RecordBatch] = []
     for block in blocks:
         if waiting and sum(each.nbytes for each in waiting) + block.nbytes > _MOST_BYTES:
-            yield _store(folder, pa.Table.from_batches(waiting, schema), schema)
+            yield _store(folder, pa.Table.from_batches(waiting), key)
             waiting = []
         waiting.append(block)
     if waiting:
-        yield _store(folder, pa.Table.from_batches(waiting, schema), schema)
+        yield _store(folder, pa.Table.from_batches(waiting), key)
 
 
-def _store(folder: str, rows: pa.Table, schema: pa.Schema) -> str:
+def _store(folder: str, rows: pa.Table, key: bytes) -> str:
     with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
         path = Path(scratch) / "rows"
-        write_sorted(path, [in_order(rows, content_keys)], schema)
+        stored = _sealed(in_order(rows, content_keys), key)
+        write_sorted(path, [stored], stored.schema)
         name = f"{_digest(path)}.arrow"
         storage.put_file(path, storage.join(folder, name))
     return name
 
 
-def read_rows(folder: str, names: Iterable[str], scratch: Path) -> Iterator[pa.Table]:
+def _sealed(rows: pa.Table, key: bytes) -> pa.Table:
+    """Rows whose locations have no secrets in them, and a column `sealed` of those that had."""
+    uris, origins = rows["image_uri"].to_pylist(), rows["origin"].to_pylist()
+    shown = [storage.redact(uri) if uri else uri for uri in uris]
+    sealed = [
+        None if uri == plain else seal(uri, origin, key)
+        for uri, plain, origin in zip(uris, shown, origins, strict=True)
+    ]
+    place = rows.column_names.index("image_uri")
+    return rows.set_column(place, "image_uri", pa.array(shown, pa.string())).append_column(
+        _SEALED, pa.array(sealed, pa.binary())
+    )
+
+
+def _unsealed(rows: pa.Table, key: bytes) -> pa.Table:
+    sealed, plain = rows[_SEALED], rows.drop_columns([_SEALED])
+    if sealed.null_count == len(rows):
+        return plain
+    columns = (sealed.to_pylist(), rows["image_uri"].to_pylist(), rows["origin"].to_pylist())
+    uris = [uri if data is None else unseal(data, origin, key) for data, uri, origin in zip(*columns, strict=True)]
+    return plain.set_column(plain.column_names.index("image_uri"), "image_uri", pa.array(uris, pa.string()))
+
+
+def read_rows(folder: str, names: Iterable[str], scratch: Path, key: bytes) -> Iterator[pa.Table]:
     """The rows of stored files as one sequence of small tables, sorted by id and content key.
 
     Args:
         folder: of the files.
         names: which, from `store_rows`.
         scratch: a folder for copies of files that are elsewhere.
+        key: with which they were stored.
 
     Raises:
         ConflictError: the files are gone, for the run has finished.
@@ -108,7 +141,8 @@ def read_rows(folder: str, names: Iterable[str], scratch: Path) -> Iterator[pa.T
     """
     try:
         paths = [_local(storage.join(folder, name), scratch) for name in sorted(names)]
-        yield from read_sorted(paths, scratch, content_keys)
+        for rows in read_sorted(paths, scratch, content_keys):
+            yield _unsealed(rows, key)
     except FileNotFoundError as error:
         raise ConflictError(
             f"rows of a partition are gone from {folder} ({error}), as when the same command ran twice at once; run it "

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 Ties = Callable[[pa.Table], Sequence[Any]]
 
 _BATCH_ROWS = 2_048
-_BATCH_BYTES = 2 << 20
+_BATCH_BYTES = 512 << 10
 # Files of which a batch each is held; more are merged to fewer first.
 _MERGED_AT_ONCE = 16
 

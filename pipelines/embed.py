@@ -18,6 +18,7 @@ from catalog.errors import CatalogIndexerError, ConflictError
 from catalog.lineage import find_base, open_store
 from catalog.partition_rows import Changes
 from catalog.run import Run, RunPlan
+from catalog.sealed import new_key
 from catalog.snapshot import Counts, latest_snapshot
 from catalog.source import Catalog, CatalogSource, open_catalog
 from encoders.decode import DecodeLimits
@@ -180,6 +181,7 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
         vector_type=settings.vector_type,
         metadata=catalog.metadata.serialize().to_pybytes(),
         limits=config.limits,
+        key=new_key(),
         changes=config.changes,
         compact_at=config.compact_at,
         threads=config.threads,

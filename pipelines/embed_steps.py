@@ -95,7 +95,7 @@ class StoreRows(beam.DoFn):
         schema = row_schema(self._work.metadata_schema)
         blocks = (pa.ipc.read_record_batch(pa.py_buffer(block), schema) for block in packed)
         folder = Run(self._work.store, self._work.run_id).rows_folder(partition)
-        for name in store_rows(folder, blocks, schema):
+        for name in store_rows(folder, blocks, self._work.key):
             yield partition, name
 
 

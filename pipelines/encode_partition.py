@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class EncodeSettings:
         vector_type: of the stored vectors.
         metadata: Arrow schema of the metadata, serialised.
         limits: of the decoder.
+        key: seals secrets of locations in row files; travels with the job and is stored nowhere else.
         changes: what tells that an image changed.
         compact_at: see `catalog.compaction`.
         threads: that decode and encode in a process; None for two a core.
@@ -71,6 +72,7 @@ class EncodeSettings:
     vector_type: str
     metadata: bytes
     limits: DecodeLimits
+    key: bytes = field(repr=False)
     changes: Changes = Changes.STORE
     compact_at: float = compaction.DEFAULT_THRESHOLD
     threads: int | None = None
@@ -116,6 +118,7 @@ class PartitionEncoder:
             sources = PartitionSources(
                 self._run.rows_folder(partition),
                 tuple(names),
+                self._settings.key,
                 row_schema(self._metadata),
                 stored,
                 storage.join(store, rejected.path) if rejected else None,
