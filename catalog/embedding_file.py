@@ -169,13 +169,53 @@ def file_schema(url: str) -> pa.Schema:
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
     """An embedding file, as Arrow sees it and as bytes. What Arrow finds wrong with it becomes IntegrityError."""
+    with _explained(url), storage.open_read(url) as handle:
+        yield _parquet(url, handle), handle
+
+
+class EmbeddingFile:
+    """An embedding file that stays open, read a row group at a time. Close it.
+
+    Raises:
+        IntegrityError: here and when it is read, as `read_file` does.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        with _explained(url):
+            self._handle = storage.open_read(url)
+            try:
+                self._file = _parquet(url, self._handle)
+            except BaseException:
+                self._handle.close()
+                raise
+        groups = self._file.metadata
+        rows = [groups.row_group(number).num_rows for number in range(groups.num_row_groups)]
+        self.schema: pa.Schema = self._file.schema_arrow.remove_metadata()
+        self.starts = np.cumsum([0, *rows])  # int64 [row groups + 1]: their first rows, and the number of rows.
+
+    def read(self, group: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of a row group; one that the file does not have is left out."""
+        with _explained(self._url):
+            return self._file.read_row_group(group, [name for name in columns if name in self.schema.names])
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+def _parquet(url: str, handle: BinaryIO) -> pq.ParquetFile:
+    file = pq.ParquetFile(handle, page_checksum_verification=True)
+    version = (file.schema_arrow.metadata or {}).get(b"catalog_indexer.schema_version")
+    if version != str(SCHEMA_VERSION).encode():
+        raise UsageError(f"{url} has schema version {version!r}; this version reads {SCHEMA_VERSION}")
+    return file
+
+
+@contextlib.contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """What goes wrong with a file inside is said of it."""
     try:
-        with storage.open_read(url) as handle:
-            file = pq.ParquetFile(handle, page_checksum_verification=True)
-            version = (file.schema_arrow.metadata or {}).get(b"catalog_indexer.schema_version")
-            if version != str(SCHEMA_VERSION).encode():
-                raise UsageError(f"{url} has schema version {version!r}; this version reads {SCHEMA_VERSION}")
-            yield file, handle
+        yield
     except FileNotFoundError:
         raise IntegrityError(f"{url} is missing; restore it, or embed into a new store") from None
     except (storage.TransientError, TimeoutError, PermissionError):

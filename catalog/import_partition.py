@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from catalog import storage
 from catalog.embedding_file import EmbeddingFileWriter, read_file, schema, vector_array, vectors_of
 from catalog.metadata import comparable
-from catalog.rejects import Reason, Reject, count_by_reason
+from catalog.reject_pile import RejectPile
+from catalog.rejects import Reason, Reject
 from catalog.run import PartitionResult, Run
 from catalog.snapshot import Counts, FileEntry, Snapshot
 from catalog.vector_rows import origin_of
@@ -99,8 +100,12 @@ def import_partition(partition: int, batches: Sequence[pa.RecordBatch], settings
         rows = _Rows(batches, settings)
         good, rejects = _sorted_out(rows)
         files, counts = _write(partition, rows, good, before, settings)
-    entry, rejects_changed = settings.run.store_rejects(partition, rejects, rejects_before)
-    counts += Counts(len(rejects), 0, 0, len(rejects), count_by_reason(rejects))
+    with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as scratch:
+        pile = RejectPile(Path(scratch))
+        for reject in rejects:
+            pile.add(reject)
+        entry, rejects_changed = settings.run.store_rejects(partition, pile, rejects_before)
+    counts += Counts(len(pile), 0, 0, len(pile), pile.by_reason())
     return PartitionResult(partition, tuple(files), entry, counts, files != list(before) or rejects_changed)
 
 

@@ -1,19 +1,17 @@
-"""The rows of one partition: sorted, each id once, and compared with what an earlier run left there."""
+"""The rows of a partition: each id once, and compared with what an earlier run left there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from catalog import storage
-from catalog.embedding_file import read_file
 from catalog.metadata import comparable
 from catalog.rejects import Reason, Reject
-from catalog.snapshot import FileEntry
+from catalog.stored_rows import StoredItem
 
 _DETAILS = {
     Reason.EMPTY_ITEM_ID: "the item id is empty",
@@ -23,82 +21,31 @@ _DETAILS = {
 }
 
 
-_PLAIN = ["item_id", "origin", "reason", "image_uri", "detail"]
-
-
-@dataclass(frozen=True)
-class CleanRows:
-    """Rows that can be tried, sorted by item id, each id once; and the ones that cannot, with reasons."""
-
-    rows: pa.Table
-    rejects: list[Reject]
-
-
-def clean(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> CleanRows:
-    """Sorts the rows of a partition and sets aside those with a reason already, and repeated ids.
+def clean(tables: Iterable[pa.Table], reject: Callable[[Reject], None]) -> Iterator[pa.Table]:
+    """Sets aside rows with a reason already, and repeated ids.
 
     Of several rows with one id the one whose content sorts first is kept, so that neither the order of rows nor the
     number of workers decides.
+
+    Args:
+        tables: the rows of a partition, sorted by id and content, see `catalog.row_files`; an id may be in several.
+        reject: told each row that cannot be tried, with its reason.
     """
-    table = pa.Table.from_batches(batches, schema).combine_chunks()
-    rejects = []
-    for row in table.filter(pc.is_valid(table["reason"])).select(_PLAIN).to_pylist():
-        detail = row["detail"] or _DETAILS.get(row["reason"])
-        rejects.append(Reject(row["item_id"], row["origin"], row["reason"], row["image_uri"], detail))
-    good = table.filter(pc.is_null(table["reason"]))
-    ids = good["item_id"].to_pylist()
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    kept: list[int] = []
-    start = 0
-    while start < len(order):
-        end = start + 1
-        while end < len(order) and ids[order[end]] == ids[order[start]]:
-            end += 1
-        same = order[start:end]
-        if len(same) > 1:
-            same = sorted(same, key=lambda i: _content_key(good.slice(i, 1)))
-            detail = f"the id is also in {good['origin'][same[0]]}, which is kept"
-            for i in same[1:]:
-                origin, uri = good["origin"][i].as_py(), good["image_uri"][i].as_py()
-                rejects.append(Reject(ids[i], origin, Reason.DUPLICATE_ITEM_ID, uri, detail))
-        kept.append(same[0])
-        start = end
-    return CleanRows(good.take(pa.array(kept, pa.int64())), rejects)
-
-
-def _content_key(row: pa.Table) -> tuple[str, str, str, str, int]:
-    file, _, number = row["origin"][0].as_py().rpartition(" ")  # Of equal rows the first.
-    metadata = comparable(row["metadata"] if "metadata" in row.column_names else None, 1)
-    return storage.redact(row["image_uri"][0].as_py()), str(row["product_id"][0]), str(metadata), file, int(number)
-
-
-@dataclass(frozen=True)
-class StoredItem:
-    """Where an item's current embedding is: file number in the partition, row in that file; and what it came from.
-    `metadata` is as `catalog.metadata.comparable` gives it."""
-
-    file: int
-    row: int
-    image_uri: str
-    source_version: str
-    content_hash: bytes
-    product_id: str | None
-    metadata: tuple[tuple[str, str], ...]
-
-
-def stored_items(store: str, files: Sequence[FileEntry]) -> dict[str, StoredItem]:
-    """The live items of a partition by item id, without their vectors."""
-    items: dict[str, StoredItem] = {}
-    names = ("item_id", "image_uri", "source_version", "content_hash", "product_id")
-    for number, entry in enumerate(files):
-        removed = set(entry.removed)
-        table = read_file(storage.join(store, entry.path), [*names, "metadata"])
-        metadata = comparable(table["metadata"] if "metadata" in table.column_names else None, len(table))
-        plain = (table[name].to_pylist() for name in names)
-        for row, (item_id, uri, version, content, product_id) in enumerate(zip(*plain, strict=True)):
-            if item_id not in removed:
-                items[item_id] = StoredItem(number, row, uri, version, content, product_id, metadata[row])
-    return items
+    kept_id: str | None = None
+    kept_origin = ""
+    for table in tables:
+        kept = []
+        columns = [table[name].to_pylist() for name in ("item_id", "origin", "reason")]
+        for row, (item_id, origin, reason) in enumerate(zip(*columns, strict=True)):
+            if reason is None and item_id != kept_id:
+                kept.append(row)
+                kept_id, kept_origin = item_id, origin
+                continue
+            uri, detail = table["image_uri"][row].as_py(), table["detail"][row].as_py() or _DETAILS.get(reason)
+            if reason is None:
+                reason, detail = Reason.DUPLICATE_ITEM_ID, f"the id is also in {kept_origin}, which is kept"
+            reject(Reject(item_id, origin, reason, uri, detail))
+        yield table if len(kept) == len(table) else table.take(pa.array(kept, pa.int64()))
 
 
 class Changes(StrEnum):
@@ -127,7 +74,7 @@ class PartitionDiff:
 
 
 class PartitionRows:
-    """The clean rows of a partition beside the stored items and the lasting rejects of the run before."""
+    """Clean rows of a partition, a range of ids, beside the stored items and the lasting rejects of the run before."""
 
     def __init__(
         self, rows: pa.Table, stored: dict[str, StoredItem], rejected: dict[str, Reject] | None = None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalog import storage
@@ -54,6 +53,7 @@ LASTING = frozenset(
 TRANSIENT = frozenset((Reason.FORBIDDEN, Reason.TIMEOUT, Reason.UNREADABLE))
 
 
+_ROWS_AT_ONCE = 4_096
 SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string()),
@@ -84,8 +84,8 @@ def _without_secrets(place: str) -> str:
     return storage.redact(place) if storage.is_url(place) else re.split(r"\?[\w.-]+=", place, maxsplit=1)[0]
 
 
-def encode_rejects(rejects: Sequence[Reject]) -> bytes:
-    """The rejects of a partition as Parquet bytes, sorted, so that the same rejects are the same bytes."""
+def rejects_table(rejects: Sequence[Reject]) -> pa.Table:
+    """Rejects as they are stored, of `SCHEMA`, in the order given."""
     rows = [
         {
             "item_id": reject.item_id,
@@ -95,28 +95,29 @@ def encode_rejects(rejects: Sequence[Reject]) -> bytes:
             "origin": reject.origin,
             "source_version": reject.source_version,
         }
-        for reject in sorted(rejects, key=lambda r: (r.item_id, r.origin, r.reason, r.image_uri or "", r.detail or ""))
+        for reject in rejects
     ]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), sink, compression="zstd")
-    return sink.getvalue()
+    return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def read_rejects(url: str) -> pa.Table:
     """A rejects file as a table of `SCHEMA`; columns that an older file lacks are null."""
-    table = pq.read_table(io.BytesIO(storage.read_bytes(url)))
-    missing = [field for field in SCHEMA if field.name not in table.column_names]
-    for field in missing:
-        table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table.select(SCHEMA.names)
+    return pa.concat_tables([SCHEMA.empty_table(), *_read_in_parts(url)])
 
 
-def read_lasting(url: str) -> dict[str, Reject]:
-    """The rejects of a file that need no second look while their image is the same, by item id."""
-    rows = (Reject(**row) for row in read_rejects(url).to_pylist())
-    return {row.item_id: row for row in rows if row.source_version is not None and row.reason in LASTING}
+def read_lasting(url: str) -> Iterator[pa.Table]:
+    """The rejects of a file that need no second look while their image is the same: tables of `SCHEMA`, by item id."""
+    lasting = pa.array(sorted(LASTING), pa.string())
+    for table in _read_in_parts(url):
+        wanted = pc.and_(pc.is_valid(table["source_version"]), pc.is_in(table["reason"], value_set=lasting))
+        yield table.filter(wanted)
 
 
-def count_by_reason(rejects: Sequence[Reject]) -> dict[str, int]:
-    """Rejects of each reason, sorted by reason."""
-    return dict(sorted(Counter(str(reject.reason) for reject in rejects).items()))
+def _read_in_parts(url: str) -> Iterator[pa.Table]:
+    with storage.open_read(url) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(_ROWS_AT_ONCE):
+            table = pa.Table.from_batches([batch])
+            for field in SCHEMA:
+                if field.name not in table.column_names:
+                    table = table.append_column(field, pa.nulls(len(table), field.type))
+            yield table.select(SCHEMA.names).cast(SCHEMA)

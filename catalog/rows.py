@@ -49,6 +49,7 @@ class RowReader:
         template: `--image-template`, or None where the image column holds the location itself.
         metadata: the type of each column carried through; columns that this file lacks become null.
         policy: where images may be.
+        rows: how many the file has, as it was when it was looked at.
     """
 
     url: str
@@ -58,6 +59,7 @@ class RowReader:
     template: str | None
     metadata: pa.Schema
     policy: storage.ImagePolicy = field(default_factory=storage.ImagePolicy)
+    rows: int = 0
 
     def read(self, block: Block) -> pa.RecordBatch:
         """Every row of `block`, good or not, as one batch of `row_schema`."""

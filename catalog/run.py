@@ -7,14 +7,12 @@ what is missing. A commit is written last and create-only; what it names is alre
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from catalog import canonical_json, storage
 from catalog.errors import ConflictError, UsageError
-from catalog.rejects import Reject, encode_rejects
+from catalog.reject_pile import RejectPile
 from catalog.snapshot import Counts, FileEntry, RejectsEntry
 
 SCHEMA_VERSION = 1
@@ -101,21 +99,28 @@ class Run:
         url = storage.join(self.folder, "plan.json")
         return dict(canonical_json.load(storage.read_bytes(url), url)["launch"])
 
+    def rows_folder(self, partition: int) -> str:
+        """Where the rows of a partition are between being read and being encoded, see `catalog.row_files`."""
+        return storage.join(self.folder, "rows", f"{partition:05d}")
+
+    def forget_rows(self) -> None:
+        """Removes the rows on their way: everything that comes of them is stored."""
+        storage.delete_tree(storage.join(self.folder, "rows"))
+
     def store_rejects(
-        self, partition: int, rejects: Sequence[Reject], before: RejectsEntry | None
+        self, partition: int, rejects: RejectPile, before: RejectsEntry | None
     ) -> tuple[RejectsEntry | None, bool]:
         """Stores the rejects of a partition unless the snapshot before has the same ones; says whether they changed.
 
         Named by content: two workers of one run may meet different failures, and only one of them commits.
         """
-        if not rejects:
+        if not len(rejects):
             return None, before is not None
-        data = encode_rejects(rejects)
-        digest = hashlib.sha256(data).hexdigest()
+        written, digest = rejects.write()
         if before is not None and before.sha256 == digest:
             return before, False
         path = f"rejects/{self.run_id}/{partition:05d}-{digest[:16]}.parquet"
-        storage.write(storage.join(self.store, path), data)
+        storage.put_file(written, storage.join(self.store, path))
         return RejectsEntry(partition, path, digest, len(rejects)), True
 
     def read_commit(self, partition: int) -> PartitionResult | None:

@@ -91,7 +91,7 @@ def open_catalog(source: CatalogSource) -> Catalog:
     roles_of: dict[str, ColumnRoles] = {}
     kinds: dict[str, str] = {}
     types: dict[str, pa.DataType] = {}
-    rows = 0
+    rows_of: dict[str, int] = {}
     for url in urls:
         check_readable(url)
         lines = look_at_json_lines(url) if is_json_lines(url) else None
@@ -108,18 +108,18 @@ def open_catalog(source: CatalogSource) -> Catalog:
             parse_template(source.image_template, names, roles.image)
         roles_of[url] = roles
         if is_parquet(url):
-            rows += parquet_rows(url)
+            rows_of[url] = parquet_rows(url)
             schema = parquet_schema(url)
             _check_role_types(schema, roles, url)
             for name in roles.metadata:
                 types[name] = _agree(name, types.get(name), schema.field(name).type, url)
         elif lines:
-            rows += lines.rows
+            rows_of[url] = lines.rows
             _check_role_kinds(lines, roles, url)
             for name in roles.metadata:
                 kinds[name] = merge_kinds(kinds.get(name, "empty"), lines.kinds[name])
         else:
-            rows += _look_at_csv(url, roles, kinds)
+            rows_of[url] = _look_at_csv(url, roles, kinds)
     for name, kind in kinds.items():
         # What Parquet calls text is text: the cells of a text file can always be that.
         if types.get(name) != pa.string():
@@ -137,10 +137,11 @@ def open_catalog(source: CatalogSource) -> Catalog:
             source.image_template,
             metadata,
             policy,
+            rows_of[url],
         )
         for url in urls
     )
-    return Catalog(readers, metadata, rows)
+    return Catalog(readers, metadata, sum(rows_of.values()))
 
 
 def read_rows(reader: RowReader) -> Iterator[pa.RecordBatch]:

@@ -11,6 +11,7 @@ other writers are free to do, is read by Arrow.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -59,6 +60,25 @@ def read_vectors(url: str, dimension: int, out: np.ndarray | None = None) -> np.
     return vectors
 
 
+def vector_blocks(url: str, dimension: int) -> Iterator[np.ndarray]:
+    """The vectors of an embedding file as `read_vectors` gives them, a row group [n, d] at a time.
+
+    Raises:
+        IntegrityError: as `read_vectors` does.
+    """
+    with opened(url) as (file, handle):
+        dtype = _stored_dtype(url, file, dimension)
+        pages = _Pages.of(url, handle, file, dimension, dtype)
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+        groups = [number for number, rows in enumerate(sizes) if rows]
+        for place, group in enumerate(groups):
+            vectors = np.empty((sizes[group], dimension), dtype)
+            if pages is None or not pages.read(pages.chunks[place], vectors):
+                column = file.read_row_group(group, ["embedding"])["embedding"]
+                vectors = _whole(url, column, dimension, sizes[group], dtype)
+            yield vectors
+
+
 def read_vector_rows(url: str, dimension: int, rows: np.ndarray) -> np.ndarray:
     """The vectors of some rows, [len(rows), d] in their stored dtype; only the pages that hold them are checked.
 
@@ -104,7 +124,10 @@ def _destination(out: np.ndarray | None, rows: int, dimension: int, dtype: np.dt
 
 
 def _through_arrow(url: str, dimension: int, rows: int, dtype: np.dtype) -> np.ndarray:
-    column = read_file(url, ["embedding"])["embedding"]
+    return _whole(url, read_file(url, ["embedding"])["embedding"], dimension, rows, dtype)
+
+
+def _whole(url: str, column: pa.ChunkedArray, dimension: int, rows: int, dtype: np.dtype) -> np.ndarray:
     # Arrow skips pages of kinds that it does not know, and `vectors_of` skips missing rows.
     if len(column) != rows or column.null_count or any(chunk.flatten().null_count for chunk in column.chunks):
         raise damaged(url, "vectors are missing in its embedding column")

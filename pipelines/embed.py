@@ -18,6 +18,7 @@ from catalog.errors import CatalogIndexerError, ConflictError
 from catalog.lineage import find_base, open_store
 from catalog.partition_rows import Changes
 from catalog.run import Run, RunPlan
+from catalog.sealed import new_key
 from catalog.snapshot import Counts, latest_snapshot
 from catalog.source import Catalog, CatalogSource, open_catalog
 from encoders.decode import DecodeLimits
@@ -169,6 +170,8 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
     say(f"encoder: {encoder.name}, {encoder.dimension} dimensions, fingerprint {encoder.fingerprint[:12]}")
     settings = open_store(output, config.partitions, config.vector_type, catalog.rows)
     parent = latest_snapshot(output)
+    if parent is not None:
+        Run(output, parent.run).forget_rows()  # It may have been killed after it had published.
     base = find_base(output, parent, encoder, settings, catalog.rows, say)
     plan = RunPlan(
         catalog=catalog.identity(),
@@ -189,6 +192,7 @@ def prepare(config: EmbedConfig, say: Callable[[str], None] = lambda line: None)
         vector_type=settings.vector_type,
         metadata=catalog.metadata.serialize().to_pybytes(),
         limits=config.limits,
+        key=new_key(),
         changes=config.changes,
         compact_at=config.compact_at,
         threads=config.threads,

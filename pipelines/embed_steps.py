@@ -19,6 +19,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from catalog.encoder_info import EncoderInfo
 from catalog.errors import CatalogIndexerError
 from catalog.lineage import check_loss
+from catalog.row_files import Chunks, rows_a_chunk, store_rows
 from catalog.rows import RowReader, row_schema, split_by_partition
 from catalog.run import PartitionResult, Run
 from catalog.snapshot import Counts, Snapshot, read_snapshot, write_snapshot
@@ -38,25 +39,28 @@ def build(
     finish: FinishSettings,
     hints: Mapping[str, str] | None = None,
 ) -> None:
-    """Adds the job to `pipeline`. Rows travel as packed Arrow blocks, so the shuffle sees few, large elements.
+    """Adds the job to `pipeline`. Rows travel as packed Arrow blocks, so the shuffle sees few, large elements; what is
+    grouped by partition are names of files, for an engine may hold all values of a key in memory.
 
     Args:
         hints: resource hints of the encode step alone, such as `accelerator`.
     """
     partitions = finish.partitions
-    blocks = (
+    names = (
         pipeline
         | "Files" >> beam.Create(readers)
         | "SpreadFiles" >> beam.Reshuffle()
-        | "ReadRows" >> beam.ParDo(ReadRows(partitions))
+        | "ReadRows" >> beam.ParDo(ReadRows(partitions, len(readers)))
+        | "ToChunks" >> beam.GroupByKey()
+        | "StoreRows" >> beam.ParDo(StoreRows(work))
     )
     # A partition without rows still has stored items to remove.
-    every = pipeline | "Partitions" >> beam.Create([(partition, b"") for partition in range(partitions)])
+    every = pipeline | "Partitions" >> beam.Create([(partition, "") for partition in range(partitions)])
     encode = beam.ParDo(EncodePartition(work))
     if hints:
         encode = encode.with_resource_hints(**hints)
     (
-        (blocks, every)
+        (names, every)
         | beam.Flatten()
         | "ToPartitions" >> beam.GroupByKey()
         | "EncodePartition" >> encode
@@ -66,19 +70,37 @@ def build(
 
 
 class ReadRows(beam.DoFn):
-    """A catalog file to (partition, packed rows)."""
+    """A catalog file to ((partition, chunk), packed rows)."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, readers: int) -> None:
         self._partitions = partitions
+        self._readers = readers
 
-    def process(self, reader: RowReader) -> Iterator[tuple[int, bytes]]:
+    def process(self, reader: RowReader) -> Iterator[tuple[tuple[int, int], bytes]]:
+        chunks = Chunks(rows_a_chunk(reader.rows, self._partitions, self._readers))
         for rows in read_rows(reader):
             for partition, part in split_by_partition(rows, self._partitions).items():
-                yield partition, pa.concat_batches([part]).serialize().to_pybytes()
+                for chunk, dealt in chunks.deal(partition, part):
+                    yield (partition, chunk), pa.concat_batches([dealt]).serialize().to_pybytes()
+
+
+class StoreRows(beam.DoFn):
+    """((partition, chunk), packed rows) to (partition, name of a file of these rows, sorted)."""
+
+    def __init__(self, work: EncodeSettings) -> None:
+        self._work = work
+
+    def process(self, element: tuple[tuple[int, int], Iterable[bytes]]) -> Iterator[tuple[int, str]]:
+        (partition, _), packed = element
+        schema = row_schema(self._work.metadata_schema)
+        blocks = (pa.ipc.read_record_batch(pa.py_buffer(block), schema) for block in packed)
+        folder = Run(self._work.store, self._work.run_id).rows_folder(partition)
+        for name in store_rows(folder, blocks, self._work.key):
+            yield partition, name
 
 
 class EncodePartition(beam.DoFn):
-    """(partition, packed rows) to the partition's result: fetch, decode, encode, write and commit, fused.
+    """(partition, names of row files) to the partition's result: fetch, decode, encode, write and commit, fused.
 
     Two partitions are under way at once, so that the cores are busy with one while the other's last images come in and
     its file is written.
@@ -100,13 +122,11 @@ class EncodePartition(beam.DoFn):
         images = image_encoder(self._work.encoder_spec, self._work.engine, self._work.limits, self._work.threads)
         self._encoder = PartitionEncoder(self._work, images, base)
         self._pool = ThreadPoolExecutor(_PARTITIONS_AT_ONCE, thread_name_prefix="partition")
-        self._schema = row_schema(self._work.metadata_schema)
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[PartitionResult]:
-        partition, packed = element
-        batches = [pa.ipc.read_record_batch(pa.py_buffer(block), self._schema) for block in packed if block]
+    def process(self, element: tuple[int, Iterable[str]]) -> Iterator[PartitionResult]:
+        partition, names = element
         assert self._encoder is not None
-        self._under_way.append(self._pool.submit(self._encoder.encode, partition, batches))
+        self._under_way.append(self._pool.submit(self._encoder.encode, partition, [name for name in names if name]))
         while len(self._under_way) >= _PARTITIONS_AT_ONCE:
             yield self._finished()
 
@@ -189,7 +209,15 @@ class FinishRun(beam.DoFn):
         self._finish = finish
 
     def process(self, results: list[PartitionResult]) -> None:
-        results = sorted(results, key=lambda result: result.partition)
+        run = Run(self._work.store, self._work.run_id)
+        try:
+            self._publish(run, sorted(results, key=lambda result: result.partition))
+        except CatalogIndexerError:
+            run.forget_rows()
+            raise
+        run.forget_rows()
+
+    def _publish(self, run: Run, results: Sequence[PartitionResult]) -> None:
         snapshot = assemble_snapshot(results, self._work, self._finish)
         # Without a change the parent stands, unless that is of another encoder.
         changed = any(result.changed for result in results) or self._work.base is None
@@ -197,7 +225,7 @@ class FinishRun(beam.DoFn):
         if changed:
             self._check_loss(snapshot)
             write_snapshot(self._work.store, snapshot)
-        Run(self._work.store, self._work.run_id).write_summary(
+        run.write_summary(
             {
                 "changed": changed,
                 "counts": asdict(snapshot.counts),

@@ -16,23 +16,31 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from catalog import compaction, storage
 from catalog.embedding_file import EmbeddingFileWriter, schema
 from catalog.errors import CatalogIndexerError
-from catalog.partition_rows import Changes, PartitionDiff, PartitionRows, clean, compare, stored_items
-from catalog.rejects import LASTING, TRANSIENT, Reason, Reject, count_by_reason, read_lasting
+from catalog.id_slices import in_pieces
+from catalog.partition_rows import Changes, PartitionRows, compare
+from catalog.partition_slices import PartitionSources
+from catalog.reject_pile import RejectPile
+from catalog.rejects import LASTING, TRANSIENT, Reason, Reject
 from catalog.rows import row_schema
 from catalog.run import PartitionResult, Run
 from catalog.snapshot import Counts, FileEntry, Snapshot
+from catalog.stored_rows import StoredRows
 from encoders.decode import DecodeLimits
 from encoders.image_encoder import ImageEncoder
 from encoders.image_loader import ImageRequest, LoadedImage, LoadFailure, SameContent
 from encoders.meter import Meter
+from pipelines.partition_outcome import PartitionOutcome
 from pipelines.partition_tables import PartitionTables
 
 _STAT_THREADS = 32
+# The rows of a table that a file is given; its pages depend on that.
 _ROWS_AT_ONCE = 512
+_FOLDED_ROWS_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class EncodeSettings:
         vector_type: of the stored vectors.
         metadata: Arrow schema of the metadata, serialised.
         limits: of the decoder.
+        key: seals secrets of locations in row files; travels with the job and is stored nowhere else.
         changes: what tells that an image changed.
         compact_at: see `catalog.compaction`.
         threads: that decode and encode in a process; None for two a core.
@@ -63,6 +72,7 @@ class EncodeSettings:
     vector_type: str
     metadata: bytes
     limits: DecodeLimits
+    key: bytes = field(repr=False)
     changes: Changes = Changes.STORE
     compact_at: float = compaction.DEFAULT_THRESHOLD
     threads: int | None = None
@@ -70,24 +80,6 @@ class EncodeSettings:
     @property
     def metadata_schema(self) -> pa.Schema:
         return pa.ipc.read_schema(pa.BufferReader(self.metadata))
-
-
-@dataclass
-class _Outcome:
-    """What became of the rows of a partition.
-
-    Attributes:
-        rejects: rows that did not become an embedding.
-        kept: rows whose stored embedding stays as it is.
-        stale: those of these that may have another image, which could not be read.
-        encoded, copied: rows of the new file: with a new vector, with the one they had.
-    """
-
-    rejects: list[Reject]
-    kept: list[int]
-    stale: list[int] = field(default_factory=list)
-    encoded: int = 0
-    copied: int = 0
 
 
 class PartitionEncoder:
@@ -106,80 +98,112 @@ class PartitionEncoder:
         """Makes the partitions that are under way end soon, without a commit: the job fails anyway."""
         self._stopped.set()
 
-    def encode(self, partition: int, batches: Sequence[pa.RecordBatch]) -> PartitionResult:
-        """Does what the partition lacks and commits it; a partition committed by an earlier try is only read."""
+    def encode(self, partition: int, names: Iterable[str]) -> PartitionResult:
+        """Does what the partition lacks and commits it; a partition committed by an earlier try is only read.
+
+        Args:
+            partition: its number.
+            names: of its row files, see `catalog.row_files`.
+        """
         if committed := self._run.read_commit(partition):
             return committed
         meter = Meter()
-        cleaned = clean(batches, row_schema(self._metadata))
+        store = self._settings.store
         before = self._base.files_of(partition) if self._base else []
-        rows = PartitionRows(cleaned.rows, stored_items(self._settings.store, before), self._lasting_rejects(partition))
-        diff = compare(rows, self._settings.changes, _versions_of)
-        again = [_rejected_again(rows, row) for row in diff.rejected]
-        outcome = _Outcome([*cleaned.rejects, *again], list(diff.keep))
-        files = self._write(partition, before, rows, diff, outcome, meter)
-        counts = Counts(
-            rows=sum(batch.num_rows for batch in batches),
-            embedded=outcome.encoded,
-            reused=len(outcome.kept) + outcome.copied,
-            rejected=len(outcome.rejects),
-            rejects_by_reason=count_by_reason(outcome.rejects),
-            removed=rows.removed(),
-            stale=len(outcome.stale),
-        )
         rejected = self._base.rejects_of(partition) if self._base else None
-        entry, rejects_changed = self._run.store_rejects(partition, outcome.rejects, rejected)
+        with (
+            tempfile.TemporaryDirectory(prefix="catalog-indexer-") as folder,
+            StoredRows(store, before) as stored,
+        ):
+            sources = PartitionSources(
+                self._run.rows_folder(partition),
+                tuple(names),
+                self._settings.key,
+                row_schema(self._metadata),
+                stored,
+                storage.join(store, rejected.path) if rejected else None,
+                Path(folder),
+            )
+            outcome = PartitionOutcome(RejectPile(Path(folder)), before)
+            files = self._write(partition, sources, outcome, meter)
+            entry, rejects_changed = self._run.store_rejects(partition, outcome.rejects, rejected)
+        counts = Counts(
+            rows=outcome.rows,
+            embedded=outcome.encoded,
+            reused=outcome.kept + outcome.copied,
+            rejected=len(outcome.rejects),
+            rejects_by_reason=outcome.rejects.by_reason(),
+            removed=outcome.removed,
+            stale=outcome.stale,
+        )
         changed = files != before or rejects_changed
         result = PartitionResult(partition, tuple(files), entry, counts, changed, meter.totals())
         # A partition in which nothing happened leaves no trace: checking it again is cheaper than a commit.
         return self._run.commit(result) if changed else result
 
     def _write(
-        self,
-        partition: int,
-        before: Sequence[FileEntry],
-        rows: PartitionRows,
-        diff: PartitionDiff,
-        outcome: _Outcome,
-        meter: Meter,
+        self, partition: int, sources: PartitionSources, outcome: PartitionOutcome, meter: Meter
     ) -> list[FileEntry]:
         """Writes what is new as one file, or all as one file when compaction is due; returns the partition's files."""
-        store = self._settings.store
-        tables = PartitionTables(store, before, rows, self._file_schema, self._settings.vector_type)
-        with tempfile.TemporaryDirectory(prefix="catalog-indexer-") as folder:
-            writer = self._writer(Path(folder) / "delta.parquet")
+        before = sources.stored.files
+        writer = self._writer(sources.scratch / "delta.parquet")
+        for table in in_pieces(self._fresh(sources, outcome, meter), _ROWS_AT_ONCE):
+            writer.append(table)
+        files = outcome.files(before)
+        changed = writer.rows or files != list(before)
+        if changed and compaction.is_due(files, writer.rows, self._settings.compact_at):
+            folded = self._writer(sources.scratch / "folded.parquet")
+            for table in in_pieces(self._folded(sources, outcome, writer.finish()), _FOLDED_ROWS_AT_ONCE):
+                folded.append(table)
+            files, writer = [], folded
+        if writer.rows:
+            file = writer.store(self._settings.store, f"files/{partition:05d}")
+            files.append(FileEntry(partition, file.path, file.sha256, file.bytes, file.rows))
+        return files
+
+    def _fresh(self, sources: PartitionSources, outcome: PartitionOutcome, meter: Meter) -> Iterator[pa.Table]:
+        """The rows of the new file, in order; what becomes of all others goes to `outcome`."""
+        for rows in sources.slices(outcome.rejects.add, outcome.count):
+            tables = self._tables(sources, rows)
+            diff = compare(rows, self._settings.changes, _versions_of)
+            for row in diff.rejected:
+                outcome.rejects.add(_rejected_again(rows, row))
+            kept, stale = list(diff.keep), list[int]()
             fresh = heapq.merge(
                 ((row, None) for row in diff.update),
-                self._read(rows, diff.read, outcome, meter),
+                self._read(rows, diff.read, outcome.rejects, kept, stale, meter),
                 key=lambda pair: pair[0],
             )
             while chunk := list(islice(fresh, _ROWS_AT_ONCE)):
                 outcome.copied += sum(not isinstance(what, LoadedImage) for _, what in chunk)
                 outcome.encoded += sum(isinstance(what, LoadedImage) for _, what in chunk)
-                writer.append(tables.merged(chunk))
-            gone = rows.superseded(outcome.kept)
-            files = [_without(entry, gone.get(number, [])) for number, entry in enumerate(before)]
-            files = [entry for entry in files if entry.live_rows]
-            changed = writer.rows or files != list(before)
-            if changed and compaction.is_due(files, writer.rows, self._settings.compact_at):
-                folded = self._writer(Path(folder) / "folded.parquet")
-                as_said = sorted(set(outcome.kept) - set(outcome.stale))
-                for table in tables.fold(as_said, sorted(outcome.stale), writer.finish()):
-                    folded.append(table)
-                files, writer = [], folded
-            if writer.rows:
-                file = writer.store(store, f"files/{partition:05d}")
-                files.append(FileEntry(partition, file.path, file.sha256, file.bytes, file.rows))
-        return files
+                yield tables.merged(chunk)
+            outcome.close_slice(rows, [*kept, *stale], stale)
+
+    def _folded(self, sources: PartitionSources, outcome: PartitionOutcome, delta: Path) -> Iterator[pa.Table]:
+        """All rows of the partition in order: those that are kept and those of the local file `delta`."""
+        with pq.ParquetFile(delta) as file:
+            fresh = (file.read_row_group(group) for group in range(file.num_row_groups))
+            for rows, new in sources.with_fresh(fresh, file.schema_arrow):
+                yield self._tables(sources, rows).folded(*outcome.staying(rows), new)
+
+    def _tables(self, sources: PartitionSources, rows: PartitionRows) -> PartitionTables:
+        return PartitionTables(sources.stored, rows, self._file_schema, self._settings.vector_type)
 
     def _writer(self, scratch: Path) -> EmbeddingFileWriter:
         return EmbeddingFileWriter(scratch, self._file_schema, self._encoder.info.fingerprint)
 
     def _read(
-        self, rows: PartitionRows, numbers: Sequence[int], outcome: _Outcome, meter: Meter
+        self,
+        rows: PartitionRows,
+        numbers: Sequence[int],
+        rejects: RejectPile,
+        kept: list[int],
+        stale: list[int],
+        meter: Meter,
     ) -> Iterator[tuple[int, LoadedImage | str]]:
         """Reads and encodes rows, in order. Yields those for the new file, with the new image, or with the version of
-        one whose bytes are the known ones; the others go to `outcome`."""
+        one whose bytes are the known ones; the others go to `rejects`, `kept` and `stale`."""
         requests = (
             ImageRequest(rows.uris[row], item.content_hash if (item := rows.stored(row)) else None) for row in numbers
         )
@@ -189,41 +213,25 @@ class PartitionEncoder:
             version = rows.versions[row] if self._settings.changes is Changes.COLUMN else None
             if isinstance(answer, LoadFailure):
                 if answer.reason in TRANSIENT and rows.stored(row):
-                    outcome.kept.append(row)
-                    outcome.stale.append(row)
+                    stale.append(row)
                 else:
-                    outcome.rejects.append(
-                        _reject(rows, row, answer.reason, answer.detail, version or answer.source_version)
-                    )
+                    rejects.add(_reject(rows, row, answer.reason, answer.detail, version or answer.source_version))
                 continue
             if isinstance(answer, SameContent):
                 item = rows.stored(row)
                 assert item is not None
                 told = self._settings.changes is Changes.STORE or version is not None
                 if rows.says_the_same(row) and not (told and item.source_version != (version or answer.source_version)):
-                    outcome.kept.append(row)
+                    kept.append(row)
                 else:
                     yield row, version or answer.source_version
                 continue
             assert answer.vector is not None
             problem = _vector_problem(answer.vector, self._encoder.info.metric, self._settings.vector_type)
             if problem:
-                outcome.rejects.append(
-                    _reject(rows, row, Reason.INVALID_VECTOR, problem, version or answer.source_version)
-                )
+                rejects.add(_reject(rows, row, Reason.INVALID_VECTOR, problem, version or answer.source_version))
             else:
                 yield row, replace(answer, source_version=version or answer.source_version)
-
-    def _lasting_rejects(self, partition: int) -> dict[str, Reject]:
-        entry = self._base.rejects_of(partition) if self._base else None
-        return read_lasting(storage.join(self._settings.store, entry.path)) if entry else {}
-
-
-def _without(entry: FileEntry, item_ids: Sequence[str]) -> FileEntry:
-    if not item_ids:
-        return entry
-    removed = tuple(sorted({*entry.removed, *item_ids}))
-    return FileEntry(entry.partition, entry.path, entry.sha256, entry.bytes, entry.rows, removed)
 
 
 def _reject(rows: PartitionRows, row: int, reason: Reason, detail: str, version: str | None) -> Reject:

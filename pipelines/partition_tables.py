@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog import metadata, storage
-from catalog.embedding_file import read_file, vector_array
+from catalog.embedding_file import vector_array
 from catalog.partition_rows import PartitionRows
-from catalog.snapshot import FileEntry
+from catalog.stored_rows import StoredItem, StoredRows
 from encoders.image_loader import LoadedImage
 
-_FOLDED_ROWS_AT_ONCE = 4_096
 #: What is new for a row: its encoded image; or, for a row that is copied, the image's new version or None for the old.
 New = LoadedImage | str | None
+_COPIED = ("embedding", "content_hash", "phash", "thumbnail", "width", "height")
 
 
 class PartitionTables:
-    """Tables of the schema of a partition's embedding files, made of its clean rows and its stored files."""
+    """Tables of the schema of a partition's embedding files, made of some of its clean rows and its stored files."""
 
-    def __init__(
-        self, store: str, files: Sequence[FileEntry], rows: PartitionRows, schema: pa.Schema, vector_type: str
-    ) -> None:
-        self._store = store
-        self._files = files
+    def __init__(self, stored: StoredRows, rows: PartitionRows, schema: pa.Schema, vector_type: str) -> None:
+        self._stored = stored
         self._rows = rows
         self._schema = schema
         self._vector_type = vector_type
-        self._stored: dict[int, pa.Table] = {}
 
     def merged(self, chunk: Sequence[tuple[int, New]]) -> pa.Table:
         """One table of rows (by number) with what is new for each, in the order given."""
@@ -45,16 +39,14 @@ class PartitionTables:
         table = pa.concat_tables(tables)
         return table.sort_by("item_id") if len(tables) > 1 else table
 
-    def fold(self, kept: Sequence[int], stale: Sequence[int], delta: Path) -> Iterator[pa.Table]:
-        """All rows of the partition in order: those that are kept and say what the catalog says, those that are kept as
-        they were, and those of the local file `delta`. Holds the partition in memory."""
-        tables = [pq.read_table(delta).cast(self._schema)]
+    def folded(self, kept: Sequence[int], stale: Sequence[int], fresh: pa.Table) -> pa.Table:
+        """One table, in order: rows that are kept and say what the catalog says, rows that are kept as they were, and
+        `fresh`, rows of the new file."""
+        tables = [fresh.cast(self._schema)]
         if kept:
             tables.append(self._copied(kept, [None] * len(kept)))
-        tables += [self._as_it_was(row) for row in stale]
-        table = pa.concat_tables(tables).sort_by("item_id")
-        for start in range(0, len(table), _FOLDED_ROWS_AT_ONCE):
-            yield table.slice(start, _FOLDED_ROWS_AT_ONCE)
+        tables += self._as_they_were(stale)
+        return pa.concat_tables(tables).sort_by("item_id")
 
     def _encoded(self, numbers: Sequence[int], images: Sequence[LoadedImage]) -> pa.Table:
         vectors = np.stack([image.vector for image in images if image.vector is not None])
@@ -72,33 +64,28 @@ class PartitionTables:
     def _copied(self, numbers: Sequence[int], versions: Sequence[str | None]) -> pa.Table:
         """Stored rows with what the catalog says of them now."""
         places = [item for item in map(self._rows.stored, numbers) if item is not None]
-        by_file: dict[int, list[int]] = {}
-        for position, place in enumerate(places):
-            by_file.setdefault(place.file, []).append(position)
         order = np.empty(len(places), np.int64)
         pieces, taken = [], 0
-        names = ("embedding", "content_hash", "phash", "thumbnail", "width", "height")
-        for file, positions in by_file.items():
-            table = self._stored_table(file).select(names)
-            pieces.append(table.take(pa.array([places[position].row for position in positions], pa.int64())))
+        for file, positions in _by_file(places).items():
+            pieces.append(self._stored.take(file, _rows_of(places, positions), _COPIED))
             order[positions] = np.arange(taken, taken + len(positions))
             taken += len(positions)
         stored = pa.concat_tables(pieces).take(pa.array(order))
         told = [version or place.source_version for version, place in zip(versions, places, strict=True)]
-        columns = {name: stored[name] for name in names}
+        columns = {name: stored[name] for name in _COPIED}
         return self._of_catalog(numbers, {**columns, "source_version": pa.array(told, pa.string())})
 
-    def _as_it_was(self, number: int) -> pa.Table:
-        """One stored row, its metadata brought to the type that it has now."""
-        item = self._rows.stored(number)
-        assert item is not None
-        row = self._stored_table(item.file).slice(item.row, 1)
-        if "metadata" in self._schema.names:
-            target = self._schema.field("metadata").type
-            there = "metadata" in row.column_names
-            values = metadata.cast(row["metadata"], target) if there else pa.nulls(1, target)
-            row = (row.drop_columns(["metadata"]) if there else row).append_column("metadata", values)
-        return row.select(self._schema.names).cast(self._schema)
+    def _as_they_were(self, numbers: Sequence[int]) -> Iterator[pa.Table]:
+        """Stored rows, by file, their metadata brought to the type that it has now."""
+        places = [item for item in map(self._rows.stored, numbers) if item is not None]
+        for file, positions in _by_file(places).items():
+            rows = self._stored.take(file, _rows_of(places, positions), self._schema.names)
+            if "metadata" in self._schema.names:
+                target = self._schema.field("metadata").type
+                there = "metadata" in rows.column_names
+                values = metadata.cast(rows["metadata"], target) if there else pa.nulls(len(rows), target)
+                rows = (rows.drop_columns(["metadata"]) if there else rows).append_column("metadata", values)
+            yield rows.select(self._schema.names).cast(self._schema)
 
     def _of_catalog(self, numbers: Sequence[int], columns: dict[str, pa.Array]) -> pa.Table:
         """`columns` beside what the catalog says of the rows. Of locations, what could be a secret is not stored."""
@@ -107,7 +94,14 @@ class PartitionTables:
         uris = pa.array([storage.redact(self._rows.uris[row]) for row in numbers], pa.string())
         return pa.table({**columns, **said, "image_uri": uris}).select(self._schema.names).cast(self._schema)
 
-    def _stored_table(self, file: int) -> pa.Table:
-        if file not in self._stored:
-            self._stored[file] = read_file(storage.join(self._store, self._files[file].path))
-        return self._stored[file]
+
+def _by_file(places: Sequence[StoredItem]) -> dict[int, list[int]]:
+    """Positions in `places` by file."""
+    found: dict[int, list[int]] = {}
+    for position, place in enumerate(places):
+        found.setdefault(place.file, []).append(position)
+    return found
+
+
+def _rows_of(places: Sequence[StoredItem], positions: Sequence[int]) -> np.ndarray:
+    return np.array([places[position].row for position in positions], np.int64)

@@ -1,4 +1,4 @@
-"""The vectors of a snapshot, a partition at a time, in the row order of the index.
+"""The vectors of a snapshot, partition by partition and in blocks of bounded size, in the row order of the index.
 
 Row numbers are dense: partitions in order, inside a partition by item id. A partition's first row number follows from
 the snapshot alone, so partitions can be worked on in any order.
@@ -6,17 +6,23 @@ the snapshot alone, so partitions can be worked on in any order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import storage
-from catalog.embedding_file import damaged, file_schema, read_file
+from catalog.embedding_file import EmbeddingFile, damaged, file_schema, read_file
+from catalog.id_slices import IdStream, slices
 from catalog.metadata import cast, unify
 from catalog.snapshot import FileEntry, Snapshot
-from catalog.vector_column import read_vectors
+from catalog.vector_column import vector_blocks
+
+#: Rows of a partition that are held at a time: all of an average one.
+BLOCK_ROWS = 32_768
+_BLOCK_BYTES = 64 << 20
 
 ITEM_COLUMNS = ("item_id", "product_id", "image_uri", "metadata")
 
@@ -29,21 +35,37 @@ def row_offsets(snapshot: Snapshot) -> np.ndarray:
     return np.cumsum(counts)
 
 
-def read_partition(store: str, snapshot: Snapshot, partition: int, columns: Sequence[str]) -> pa.Table:
-    """The live rows of a partition in row order: `item_id` and `columns`. Metadata is brought to one type."""
+def partition_tables(store: str, snapshot: Snapshot, partition: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The live rows of a partition in row order, `item_id` and `columns`, in tables of at most 32,768 rows. Metadata is
+    brought to the one type that holds that of all of the partition's files."""
     wanted = ["item_id", *(column for column in columns if column != "item_id")]
-    pieces = []
-    for entry in snapshot.files_of(partition):
-        table = read_file(storage.join(store, entry.path), wanted)
-        pieces.append(table.filter(pa.array(_live(table["item_id"], entry))) if entry.removed else table)
-    if not pieces:
-        return pa.table({"item_id": pa.array([], pa.string())})
-    types = [piece.schema.field("metadata").type for piece in pieces if "metadata" in piece.column_names]
-    if types:
-        pieces = [_with_metadata(piece, unify(types)) for piece in pieces]
-    # A file is sorted, by code points, which is the order of the UTF-8 bytes too.
-    whole = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by("item_id")
-    return whole.combine_chunks()
+    entries = snapshot.files_of(partition)
+    with contextlib.ExitStack() as stack:
+        files = [
+            stack.enter_context(contextlib.closing(EmbeddingFile(storage.join(store, each.path)))) for each in entries
+        ]
+        there = [[name for name in wanted if name in file.schema.names] for file in files]
+        types = [
+            file.schema.field("metadata").type for file, names in zip(files, there, strict=True) if "metadata" in names
+        ]
+        target = unify(types) if types else None
+        streams = []
+        for entry, file, names in zip(entries, files, there, strict=True):
+            fields = [file.schema.field(name) for name in names if name != "metadata"]
+            schema = pa.schema([*fields, *([pa.field("metadata", target)] if types else [])])
+            streams.append(IdStream(_live_tables(entry, file, schema), schema))
+        for parts in slices(streams, max(1, BLOCK_ROWS // max(1, len(streams))), _BLOCK_BYTES):
+            # A file is sorted, by code points, which is the order of the UTF-8 bytes too.
+            yield parts[0] if len(parts) == 1 else pa.concat_tables(parts).sort_by("item_id").combine_chunks()
+
+
+def _live_tables(entry: FileEntry, file: EmbeddingFile, schema: pa.Schema) -> Iterator[pa.Table]:
+    for group in range(len(file.starts) - 1):
+        table = file.read(group, schema.names)
+        if "metadata" in schema.names:
+            table = _with_metadata(table, schema.field("metadata").type)
+        table = table.select(schema.names).cast(schema)
+        yield table.filter(pa.array(_live(table["item_id"], entry))) if entry.removed else table
 
 
 def _with_metadata(table: pa.Table, target: pa.DataType) -> pa.Table:
@@ -55,29 +77,76 @@ def _with_metadata(table: pa.Table, target: pa.DataType) -> pa.Table:
 
 def partition_ids(store: str, snapshot: Snapshot, partition: int) -> list[str]:
     """The item ids of a partition, in row order."""
-    return read_partition(store, snapshot, partition, ())["item_id"].to_pylist()
+    tables = partition_tables(store, snapshot, partition, ())
+    return [item_id for table in tables for item_id in table["item_id"].to_pylist()]
 
 
-def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> np.ndarray:
-    """The stored vectors [n, d] of a partition, in row order."""
-    places, blocks = [], []
-    for entry, numbers in rows_of_files(store, snapshot, partition, 0):
-        stored, live = file_vectors(store, snapshot, entry), numbers >= 0
-        if live.any():
-            places.append(numbers[live])
-            blocks.append(stored if live.all() else stored[live])
-    if not blocks:
-        return np.empty((0, snapshot.encoder.dimension), np.float32)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)[np.argsort(np.concatenate(places))]
+def partition_vectors(store: str, snapshot: Snapshot, partition: int) -> Iterator[np.ndarray]:
+    """The stored vectors of a partition in row order, in blocks [n, d] of 32,768 rows, the last one of what is left."""
+    files = rows_of_files(store, snapshot, partition, 0)
+    sources = [_Live(file_blocks(store, snapshot, entry), numbers) for entry, numbers in files]
+    rows = sum(entry.live_rows for entry, _ in files)
+    for start in range(0, rows, BLOCK_ROWS):
+        parts = [source.below(start + BLOCK_ROWS) for source in sources]
+        parts = [part for part in parts if len(part[0])]
+        if len(parts) == 1:
+            yield parts[0][1]
+        else:
+            order = np.argsort(np.concatenate([numbers for numbers, _ in parts]))
+            yield np.concatenate([vectors for _, vectors in parts])[order]
+    for source in sources:
+        source.finish()
 
 
-def file_vectors(store: str, snapshot: Snapshot, entry: FileEntry) -> np.ndarray:
-    """The stored vectors [rows, d] of a file. Raises IntegrityError where they are not as many as the snapshot says."""
-    url = storage.join(store, entry.path)
-    stored = read_vectors(url, snapshot.encoder.dimension)
-    if len(stored) != entry.rows:
-        raise damaged(url, f"it has {len(stored):,} rows where snapshot {snapshot.sequence} says {entry.rows:,}")
-    return stored
+class _Live:
+    """The live rows of a file, in order.
+
+    Args:
+        blocks: its vectors.
+        numbers: int64 [rows] of each of its rows, -1 where it was removed.
+    """
+
+    def __init__(self, blocks: Iterator[np.ndarray], numbers: np.ndarray) -> None:
+        self._blocks = blocks
+        self._numbers = numbers
+        self._highest = np.maximum.accumulate(numbers)
+        self._block = np.empty((0, 0), np.float32)
+        self._first = 0  # Row of the block's first.
+        self._next = 0
+
+    def below(self, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """The next rows with numbers below `end`: int64 [n] their numbers, and [n, d] their vectors."""
+        stop, found = int(np.searchsorted(self._highest, end)), []
+        first = self._next
+        while self._next < stop:
+            if self._next == self._first + len(self._block):
+                self._first, self._block = self._next, next(self._blocks)
+            piece = self._block[self._next - self._first : stop - self._first]
+            found.append(piece)
+            self._next += len(piece)
+        numbers = self._numbers[first:stop]
+        if not found:
+            return numbers, self._block[:0]
+        vectors, live = found[0] if len(found) == 1 else np.concatenate(found), numbers >= 0
+        return numbers[live], vectors if live.all() else vectors[live]
+
+    def finish(self) -> None:
+        """Reads what is left, of which nothing counts, so that all of a file is looked at."""
+        for _ in self._blocks:
+            pass
+
+
+def file_blocks(store: str, snapshot: Snapshot, entry: FileEntry) -> Iterator[np.ndarray]:
+    """The stored vectors of a file, [n, d] at a time. Raises IntegrityError where they are not as many as the snapshot
+    says, as soon as that shows."""
+    url, rows = storage.join(store, entry.path), 0
+    for block in vector_blocks(url, snapshot.encoder.dimension):
+        rows += len(block)
+        if rows > entry.rows:
+            break
+        yield block
+    if rows != entry.rows:
+        raise damaged(url, f"it has {rows:,} rows where snapshot {snapshot.sequence} says {entry.rows:,}")
 
 
 def metadata_type(store: str, snapshot: Snapshot) -> pa.DataType | None:

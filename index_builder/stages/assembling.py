@@ -18,8 +18,8 @@ from index_builder.assembly.index_file import write_flat_index, write_ivf_index,
 from index_builder.assembly.runs import Run, list_sizes, write_run
 from index_builder.assembly.snapshot_vectors import (
     ITEM_COLUMNS,
+    partition_tables,
     partition_vectors,
-    read_partition,
     row_offsets,
     rows_of_files,
 )
@@ -103,8 +103,8 @@ def write_shard(job: VersionJob, snapshot: Snapshot, number: int) -> None:
     rows = (int(offsets[stretch.first]), int(offsets[stretch.last]))
     with _StoredOnce(job, numbered("items.arrow", number, len(everything)), "items") as path:
         if path is not None:
-            tables = (read_partition(job.store, snapshot, each, ITEM_COLUMNS) for each in stretch.partitions)
-            write_items(path, tables, offsets, read_metadata_type(job), rows[0])
+            every = (partition_tables(job.store, snapshot, each, ITEM_COLUMNS) for each in stretch.partitions)
+            write_items(path, itertools.chain.from_iterable(every), offsets, read_metadata_type(job), rows[0])
     if not job.plan.refine:
         return
     with _StoredOnce(job, numbered("vectors.npy", number, len(everything)), "vectors") as path:
@@ -115,7 +115,8 @@ def write_shard(job: VersionJob, snapshot: Snapshot, number: int) -> None:
 
 def _prepared(job: VersionJob, snapshot: Snapshot, partitions: Iterable[int]) -> Iterator[np.ndarray]:
     for partition in partitions:
-        yield prepare(partition_vectors(job.store, snapshot, partition), job.plan.metric)
+        for vectors in partition_vectors(job.store, snapshot, partition):
+            yield prepare(vectors, job.plan.metric)
 
 
 def numbered(name: str, number: int, count: int) -> str:

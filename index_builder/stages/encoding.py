@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from catalog import storage
 from catalog.snapshot import FileEntry, Snapshot
 from index_builder.assembly.code_files import codes_url, write_codes
-from index_builder.assembly.snapshot_vectors import file_vectors, row_offsets, rows_of_files
+from index_builder.assembly.snapshot_vectors import file_blocks, row_offsets, rows_of_files
 from index_builder.evaluation.ground_truth import Neighbours, exact_neighbours, merge_neighbours
 from index_builder.measures import prepare
 from index_builder.threads import in_threads
@@ -21,7 +21,7 @@ from index_builder.training.sample import VectorSample
 from index_builder.version_job import VersionJob
 from index_builder.work import Stretch, WorkFolder, encoded_stretches
 
-# Bytes of prepared vectors, whole files, that are held at a time.
+# Bytes of prepared vectors that are held at a time: of whole files, or of a part of one that is larger.
 _BATCH_BYTES = 64 << 20
 # Queries that one thread compares with a batch.
 _QUERIES_AT_ONCE = 64
@@ -51,13 +51,11 @@ def encode_stretch(
     found = _nobody(len(queries.rows))
     for batch in _batches(job, snapshot, stretch):
         if answered:  # Only codes are missing: they were damaged, and deleted.
-            _encoded(job, snapshot, [pair for pair in batch if pair[0].path in missing], codebook, missing)
-            continue
-        vectors = np.concatenate([each.prepared for each in _encoded(job, snapshot, batch, codebook, missing)])
-        numbers = np.concatenate([numbers for _, numbers in batch])
-        if (numbers < 0).any():
-            vectors, numbers = vectors[numbers >= 0], numbers[numbers >= 0]
-        found = merge_neighbours([found, _nearest(queries.vectors, vectors, numbers, job.plan.metric)], job.plan.metric)
+            batch = [pair for pair in batch if pair[0].path in missing]
+        for vectors, numbers in _encoded(job, snapshot, batch, codebook, missing):
+            if not answered:
+                parts = [found, _nearest(queries.vectors, vectors, numbers, job.plan.metric)]
+                found = merge_neighbours(parts, job.plan.metric)
     if not answered:
         storage.write(url, _packed(found))
 
@@ -93,6 +91,7 @@ class _Piece:
     """A piece of a file: its vectors as stored, then prepared, and where the file has no codes yet, encoded."""
 
     file: int
+    first: int
     stored: np.ndarray
     prepared: np.ndarray
     encoded: tuple[np.ndarray, np.ndarray] | None = None
@@ -104,27 +103,44 @@ def _encoded(
     batch: list[tuple[FileEntry, np.ndarray]],
     codebook: tuple[str, Codebook] | None,
     missing: Set[str],
-) -> list[_Piece]:
-    """The pieces of a batch, in order, the codes of those of its files that are `missing` them stored."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Stores the codes of those files of a batch that are `missing` them. Yields the vectors of rows that count,
+    float32 [n, d], prepared, and their row numbers, int64 [n]: all at once, or in parts where a file is large."""
     empty = np.empty((0, job.plan.dimension), np.float32)
 
     def read() -> Iterator[_Piece]:
         for file, (entry, _) in enumerate(batch):
-            stored = file_vectors(job.store, snapshot, entry)
-            for piece in pieces_of(len(stored)):
-                yield _Piece(file, stored[piece], empty)
+            first = 0
+            for stored in pieces_of(file_blocks(job.store, snapshot, entry)):
+                yield _Piece(file, first, stored, empty)
+                first += len(stored)
 
     def work(piece: _Piece) -> _Piece:
         prepared = np.asarray(prepare(piece.stored, job.plan.metric), np.float32)
         encoded = encode_block(codebook[1], prepared) if codebook and batch[piece.file][0].path in missing else None
-        return _Piece(piece.file, empty, prepared, encoded)
+        return _Piece(piece.file, piece.first, empty, prepared, encoded)
 
-    pieces = list(in_threads(work, read()))
+    codes: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    held: list[_Piece] = []
+    for piece in in_threads(work, read()):
+        if held and sum(each.prepared.nbytes for each in held) + piece.prepared.nbytes > _BATCH_BYTES:
+            yield _counting(held, batch)
+            held = []
+        held.append(replace(piece, encoded=None))
+        if piece.encoded:
+            codes.setdefault(piece.file, []).append(piece.encoded)
     for file, (entry, _) in enumerate(batch):
         if codebook and entry.path in missing:
-            encoded = [each.encoded for each in pieces if each.file == file and each.encoded]
-            write_codes(codes_url(job.root, codebook[0], entry), join_codes(codebook[1], encoded))
-    return pieces or [_Piece(0, empty, empty)]
+            write_codes(codes_url(job.root, codebook[0], entry), join_codes(codebook[1], codes.get(file, [])))
+    if held:
+        yield _counting(held, batch)
+
+
+def _counting(pieces: list[_Piece], batch: list[tuple[FileEntry, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Of pieces, the vectors of rows that count and their numbers."""
+    vectors = np.concatenate([each.prepared for each in pieces])
+    numbers = np.concatenate([batch[each.file][1][each.first : each.first + len(each.prepared)] for each in pieces])
+    return (vectors, numbers) if (numbers >= 0).all() else (vectors[numbers >= 0], numbers[numbers >= 0])
 
 
 def _nearest(queries: np.ndarray, vectors: np.ndarray, numbers: np.ndarray, metric: str) -> Neighbours:

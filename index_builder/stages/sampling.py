@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from catalog import canonical_json, storage
 from catalog.errors import UsageError
+from catalog.id_slices import in_pieces
 from catalog.snapshot import Snapshot
-from index_builder.assembly.snapshot_vectors import partition_ids, partition_vectors, read_partition, row_offsets
-from index_builder.training.sample import MOST_ASKING, Shares, draw, write_sample
+from index_builder.assembly.snapshot_vectors import BLOCK_ROWS, partition_tables, partition_vectors, row_offsets
+from index_builder.training.sample import MOST_ASKING, Shares, draw, merge_drawn, write_sample
 from index_builder.version_job import VersionJob
 from index_builder.work import WorkFolder, sampled_partitions
 
@@ -22,9 +23,12 @@ def count_strata(job: VersionJob, snapshot: Snapshot, partition: int) -> None:
     """Stores how many rows of a partition have each value of the column to stratify by, and which columns there are."""
     url = WorkFolder(job).strata(partition)
     if not storage.exists(url):
-        columns, values = _values(job, snapshot, partition)
-        counts = dict(sorted(Counter(values).items()))
-        storage.write(url, canonical_json.dump({"columns": columns, "counts": counts}))
+        counts: Counter[str] = Counter()
+        columns: list[str] = []
+        for table in partition_tables(job.store, snapshot, partition, ["metadata"]):
+            columns, values = _values(job, table)
+            counts.update(values)
+        storage.write(url, canonical_json.dump({"columns": columns, "counts": dict(sorted(counts.items()))}))
 
 
 def total_strata(job: VersionJob, snapshot: Snapshot) -> dict[str, int]:
@@ -42,15 +46,21 @@ def total_strata(job: VersionJob, snapshot: Snapshot) -> dict[str, int]:
     return dict(total)
 
 
-def _values(job: VersionJob, snapshot: Snapshot, partition: int) -> tuple[list[str], list[str]]:
-    """The metadata columns of a partition, and the values of the one to stratify by as text, in row order."""
-    table = read_partition(job.store, snapshot, partition, ["metadata"])
+def _values(job: VersionJob, table: pa.Table) -> tuple[list[str], list[str]]:
+    """The metadata columns of rows of a partition, and the values of the one to stratify by as text, in row order."""
     kind = table.schema.field("metadata").type if "metadata" in table.column_names else pa.struct([])
     names = [kind.field(place).name for place in range(kind.num_fields)]
     if job.stratify not in names:
         return names, [str(None)] * len(table)
     column = pc.struct_field(table["metadata"], job.stratify)
     return names, [str(value) for value in column.to_pylist()]
+
+
+def _said(job: VersionJob, snapshot: Snapshot, partition: int) -> Iterator[pa.Table]:
+    """The ids of a partition, and the values to stratify by where it is stratified, in row order."""
+    for table in partition_tables(job.store, snapshot, partition, ["metadata"] if job.stratify else []):
+        ids = table.select(["item_id"])
+        yield ids.append_column("value", pa.array(_values(job, table)[1], pa.string())) if job.stratify else ids
 
 
 def sample_partition(
@@ -70,10 +80,14 @@ def sample_partition(
         return
     offsets = row_offsets(snapshot)
     shares = Shares.of(queries_asked(job, snapshot), job.plan.training_rows, rows, strata)
-    ids = partition_ids(job.store, snapshot, partition)
-    vectors = partition_vectors(job.store, snapshot, partition)
-    values = _values(job, snapshot, partition)[1] if job.stratify else None
-    drawn = draw(ids, vectors, int(offsets[partition]), job.plan.seed, shares, values)
+    first, parts = int(offsets[partition]), []
+    said = in_pieces(_said(job, snapshot, partition), BLOCK_ROWS)
+    for rows_said, vectors in zip(said, partition_vectors(job.store, snapshot, partition), strict=True):
+        ids = rows_said["item_id"].to_pylist()
+        values = rows_said["value"].to_pylist() if job.stratify else None
+        parts.append(draw(ids, vectors, first, job.plan.seed, shares, values))
+        first += len(ids)
+    drawn = merge_drawn(parts, shares, snapshot.encoder.dimension)
     write_sample(folder.sample(partition) + ".queries", drawn.queries)
     write_sample(folder.sample(partition), drawn.training, drawn.digests)
 

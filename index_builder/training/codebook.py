@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,9 +212,22 @@ def encode_block(codebook: Codebook, vectors: np.ndarray) -> tuple[np.ndarray, n
     return lists, codes
 
 
-def pieces_of(rows: int) -> list[slice]:
-    """The rows of one file, in the pieces that threads take. What a file becomes must not depend on other files."""
-    return [slice(start, min(start + _ENCODED_AT_ONCE, rows)) for start in range(0, rows, _ENCODED_AT_ONCE)]
+def pieces_of(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The rows of one file, [n, d] at a time, in the pieces that threads take. What a file becomes must depend neither
+    on other files nor on how it was read."""
+    waiting: list[np.ndarray] = []
+    held = 0
+    for block in blocks:
+        waiting.append(block)
+        held += len(block)
+        if held >= _ENCODED_AT_ONCE:
+            whole = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            left = held % _ENCODED_AT_ONCE
+            for start in range(0, held - left, _ENCODED_AT_ONCE):
+                yield whole[start : start + _ENCODED_AT_ONCE]
+            waiting, held = [whole[held - left :]], left
+    if held:
+        yield np.concatenate(waiting)
 
 
 def join_codes(codebook: Codebook, encoded: Sequence[tuple[np.ndarray, np.ndarray]]) -> Codes:
@@ -233,5 +246,5 @@ def encode_vectors(codebook: Codebook, vectors: np.ndarray, metric: str) -> Code
         vectors: float [n, d], as stored.
         metric: they are prepared for.
     """
-    encoded = in_threads(lambda piece: encode_block(codebook, prepare(vectors[piece], metric)), pieces_of(len(vectors)))
+    encoded = in_threads(lambda piece: encode_block(codebook, prepare(piece, metric)), pieces_of([vectors]))
     return join_codes(codebook, list(encoded))

@@ -106,6 +106,33 @@ def draw(
     return Drawn(queries if len(queries.keys) else _lowest(rows), trained, digests)
 
 
+def merge_drawn(parts: Sequence[Drawn], shares: Shares, dimension: int) -> Drawn:
+    """What `draw` gives of all rows together, from what it gave of some after the other.
+
+    Args:
+        parts: of the rows, in order.
+        shares: how much was drawn.
+        dimension: of the vectors.
+    """
+    if not parts:
+        nothing = VectorSample(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, dimension), np.float32))
+        return Drawn(nothing, nothing, np.empty(0, np.uint64))
+    queries = [part.queries for part in parts]
+    asking = [each for each in queries if _below(each.keys, np.full(len(each.keys), shares.queries)).any()]
+    if not asking:  # Then each is the row of the lowest hash, or none.
+        asking = sorted(queries, key=lambda each: int(each.keys[0]) if len(each.keys) else 1 << 64)[:1]
+    digests = np.concatenate([part.digests for part in parts])
+    return Drawn(_joined(asking), _joined([part.training for part in parts]), digests)
+
+
+def _joined(parts: Sequence[VectorSample]) -> VectorSample:
+    return VectorSample(
+        np.concatenate([part.keys for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.vectors for part in parts]),
+    )
+
+
 def _lowest(rows: VectorSample) -> VectorSample:
     """The usable row of the lowest hash; none where none is usable."""
     for place in np.argsort(rows.keys, kind="stable").tolist():

@@ -30,7 +30,7 @@ class FaultStore(Store):
     """`memory://…` as a dictionary. Operations are numbered from 0; `faults` and `between` are by number."""
 
     #: Parts of the names of objects that nothing may ever change.
-    immutable = ("/snapshots/", "/commits/", "/files/", "/rejects/", "/plan.json")
+    immutable = ("/snapshots/", "/commits/", "/files/", "/rejects/", "/rows/", "/plan.json")
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, int]] = {}

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from catalog.partition_rows import Changes, PartitionRows, StoredItem, clean, compare
+from catalog.partition_rows import Changes, PartitionRows, compare
+from catalog.partition_rows import clean as clean_sorted
+from catalog.rejects import Reject
+from catalog.row_files import content_keys
 from catalog.rows import row_schema
+from catalog.sorted_files import in_order
+from catalog.stored_rows import StoredItem
 
 SCHEMA = row_schema(pa.schema([("price", pa.float64())]))
 
@@ -30,11 +36,23 @@ def batches(rows: list[dict]) -> list[pa.RecordBatch]:
     return [pa.RecordBatch.from_pylist([one], SCHEMA) for one in rows]
 
 
+class Cleaned(NamedTuple):
+    rows: pa.Table
+    rejects: list[Reject]
+
+
+def clean(batches: list[pa.RecordBatch], at_once: int = 2) -> Cleaned:
+    """Sorts rows and cleans them, a few at a time."""
+    table, rejects = in_order(pa.Table.from_batches(batches), content_keys), list[Reject]()
+    some = (table.slice(start, at_once) for start in range(0, len(table), at_once))
+    return Cleaned(pa.concat_tables(clean_sorted(some, rejects.append)).combine_chunks(), rejects)
+
+
 def test_rows_are_sorted_and_of_repeated_ids_one_is_kept_whatever_the_order() -> None:
     rows = [row("b"), row("a", "/2", origin="c.csv row 3"), row("a", "/1", origin="c.csv row 9"), row("c")]
     for seed in range(6):
         shuffled = random.Random(seed).sample(rows, len(rows))
-        cleaned = clean(batches(shuffled), SCHEMA)
+        cleaned = clean(batches(shuffled))
         assert cleaned.rows["item_id"].to_pylist() == ["a", "b", "c"]
         assert cleaned.rows["image_uri"].to_pylist()[0] == "/1"
         assert [(r.item_id, r.origin, r.reason) for r in cleaned.rejects] == [("a", "c.csv row 3", "duplicate_item_id")]
@@ -42,7 +60,7 @@ def test_rows_are_sorted_and_of_repeated_ids_one_is_kept_whatever_the_order() ->
 
 
 def test_rows_with_a_reason_become_rejects_with_a_sentence() -> None:
-    cleaned = clean(batches([row("", reason="empty_item_id"), row("a")]), SCHEMA)
+    cleaned = clean(batches([row("", reason="empty_item_id"), row("a")]))
     assert [(r.reason, r.detail) for r in cleaned.rejects] == [("empty_item_id", "the item id is empty")]
     assert len(cleaned.rows) == 1
 
@@ -56,7 +74,7 @@ def stored(file: int, place: int, uri: str, version: str = "v1", price: tuple = 
 
 def test_every_row_is_kept_updated_or_read_and_what_left_is_removed() -> None:
     names = ["changed_image", "changed_place", "changed_price", "new", "same", "unreadable"]
-    table = clean(batches([row(name, f"/{name}") for name in names]), SCHEMA).rows
+    table = clean(batches([row(name, f"/{name}") for name in names])).rows
     rows = PartitionRows(
         table,
         {
@@ -85,30 +103,30 @@ def no_store(uris: object) -> list[str | None]:
 
 def test_a_column_tells_changes_without_asking_the_store() -> None:
     versions = {"changed": "v2", "none": None, "same": "v1"}
-    table = clean(batches([row(name, source_version=version) for name, version in versions.items()]), SCHEMA).rows
+    table = clean(batches([row(name, source_version=version) for name, version in versions.items()])).rows
     diff = compare(PartitionRows(table, {name: stored(0, 0, "/u") for name in versions}), Changes.COLUMN, no_store)
     assert (diff.read, diff.keep) == ([0, 1], [2])
 
 
 def test_by_content_every_image_is_read() -> None:
-    table = clean(batches([row("a"), row("b")]), SCHEMA).rows
+    table = clean(batches([row("a"), row("b")])).rows
     assert compare(PartitionRows(table, {"a": stored(0, 0, "/u")}), Changes.CONTENT, no_store).read == [0, 1]
 
 
 def test_another_signature_in_the_query_is_not_another_image() -> None:
-    table = clean(batches([row("a", "https://shop/a.jpg?signature=tonight")]), SCHEMA).rows
+    table = clean(batches([row("a", "https://shop/a.jpg?signature=tonight")])).rows
     rows = PartitionRows(table, {"a": stored(0, 0, "https://shop/a.jpg")})
     assert compare(rows, Changes.STORE, lambda uris: ["v1" for _ in uris]).keep == [0]
 
 
 def test_a_price_that_is_not_a_number_is_not_a_change_every_night() -> None:
-    table = clean(batches([row("a", price=float("nan"))]), SCHEMA).rows
+    table = clean(batches([row("a", price=float("nan"))])).rows
     rows = PartitionRows(table, {"a": stored(0, 0, "/u", "v", (("price", "nan"),))})
     assert compare(rows, Changes.STORE, lambda uris: ["v" for _ in uris]).keep == [0]
 
 
 def test_an_unknown_version_is_read_again() -> None:
-    table = clean(batches([row(name, f"https://h/{name}?sig=tonight") for name in ("known", "unknown")]), SCHEMA).rows
+    table = clean(batches([row(name, f"https://h/{name}?sig=tonight") for name in ("known", "unknown")])).rows
     rows = PartitionRows(table, {n: stored(0, 0, f"https://h/{n}", "v" * (n == "known")) for n in ("known", "unknown")})
     asked: list[str] = []
 
@@ -124,4 +142,4 @@ def test_an_unknown_version_is_read_again() -> None:
 def test_which_of_two_rows_is_kept_does_not_follow_from_their_signatures() -> None:
     for signatures in ("ab", "ba"):
         rows = [row("x", f"https://h/{n}?sig={signatures[n]}", origin=f"c.csv row {n}") for n in range(2)]
-        assert clean(batches(rows), SCHEMA).rejects[0].origin == "c.csv row 1"
+        assert clean(batches(rows)).rejects[0].origin == "c.csv row 1"

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from catalog.run import PartitionResult, Run
 from pipelines.embed import EmbedConfig, prepare
-from pipelines.embed_steps import EncodePartition, FinishRun, ReadRows
+from pipelines.embed_steps import EncodePartition, FinishRun, ReadRows, StoreRows
 
 
 def embed_without_beam(config: EmbedConfig) -> dict:
     """Does what `pipelines.embed.embed` does; returns the run's summary."""
     job = prepare(config)
     partitions = job.finish.partitions
-    blocks: dict[int, list[bytes]] = {partition: [b""] for partition in range(partitions)}
+    chunks: dict[tuple[int, int], list[bytes]] = {}
     for reader in job.catalog.readers:
-        for partition, block in ReadRows(partitions).process(reader):
-            blocks[partition].append(block)
+        for key, block in ReadRows(partitions, len(job.catalog.readers)).process(reader):
+            chunks.setdefault(key, []).append(block)
+    names: dict[int, list[str]] = {partition: [""] for partition in range(partitions)}
+    for chunk in chunks.items():
+        for partition, name in StoreRows(job.work).process(chunk):
+            names[partition].append(name)
     step = EncodePartition(job.work)
     step.setup()
     results: list[PartitionResult] = []
     try:
-        for element in blocks.items():
+        for element in names.items():
             results += step.process(element)
         results += [late.value for late in step.finish_bundle()]
     finally:
