@@ -171,6 +171,7 @@ class FinishSettings:
         parent: the snapshot that the new one follows; None for the first.
         lineage: number of the first snapshot of this encoder's; None when that is the new one.
         may_lose: the share of the stored items that the run may lose and still publish.
+        is_awaited: whether the launcher waits, reads the run's summary and clears away a run that changed nothing.
     """
 
     encoder: EncoderInfo
@@ -179,6 +180,7 @@ class FinishSettings:
     parent: int | None
     lineage: int | None
     may_lose: float = 1.0
+    is_awaited: bool = True
 
 
 class FinishRun(beam.DoFn):
@@ -197,7 +199,11 @@ class FinishRun(beam.DoFn):
         if changed:
             self._check_loss(snapshot)
             write_snapshot(self._work.store, snapshot)
-        Run(self._work.store, self._work.run_id).write_summary(
+        the_run = Run(self._work.store, self._work.run_id)
+        if not (changed or self._finish.is_awaited):
+            the_run.forget()
+            return
+        the_run.write_summary(
             {
                 "changed": changed,
                 "counts": asdict(snapshot.counts),

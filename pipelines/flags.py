@@ -172,6 +172,9 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="what merging and assembly may hold in a process (default: 1GiB)",
     )
+    parser.add_argument(
+        "--worker-memory", metavar="SIZE", help="Beam hint of the steps that train, merge, assemble and evaluate"
+    )
     parser.add_argument("--channel", default="prod", help="channel to point to the new version (default: %(default)s)")
     parser.add_argument(
         "--label",
@@ -239,5 +242,6 @@ def index_config(args: argparse.Namespace, beam_arguments: Sequence[str]) -> Ind
         recall_target=args.recall_target,
         latency_target=args.latency_target,
         factory=args.factory,
+        hints={"min_ram": args.worker_memory} if args.worker_memory else {},
         beam_arguments=tuple(beam_arguments),
     )

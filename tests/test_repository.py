@@ -40,14 +40,6 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_worker_image_has_the_locked_beam_and_python() -> None:
-    locked = re.search(r"^apache-beam==(\S+)", read("requirements.lock"), re.MULTILINE)
-    assert locked is not None
-    dockerfile = read("Dockerfile")
-    assert f"apache/beam_python3.11_sdk:{locked.group(1)}" in dockerfile
-    assert "FROM python:3.11-" in dockerfile
-
-
 def test_the_lock_holds_hashes_and_no_address() -> None:
     lock = read("requirements.lock")
     packages = re.findall(r"^[a-z0-9][\w.-]*==", lock, re.MULTILINE)
