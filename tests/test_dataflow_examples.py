@@ -162,9 +162,7 @@ def test_regexes_take_what_the_flags_take_and_refuse_the_rest(job: str) -> None:
 def test_what_is_sent_to_launch_fits_the_template(job: str) -> None:
     request = json.loads((FOLDER / "launch" / f"{job}.json").read_text())
     (body,) = request.values()
-    dataflow.LaunchFlexTemplateRequest.from_json(
-        json.dumps({"launchParameter": body}), ignore_unknown_fields=False
-    )
+    dataflow.LaunchFlexTemplateRequest.from_json(json.dumps({"launchParameter": body}), ignore_unknown_fields=False)
     assert list(request) == ["launchParameter"]
     given = body["parameters"]
     found = {parameter["name"]: parameter for parameter in template(job)["parameters"]}

@@ -35,8 +35,9 @@ def test_every_reject_reason_is_documented_and_no_other() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for page in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text(encoding="utf-8")):
+    folders = [REPOSITORY / "docs", REPOSITORY / "examples"]
+    for page in [*REPOSITORY.glob("*.md"), *(page for folder in folders for page in folder.rglob("*.md"))]:
+        for target in re.findall(r"\]\(\s*(?!https:)([^)#:]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
