@@ -5,6 +5,8 @@
 #   docker build --target gpu --tag catalog-indexer:gpu .
 #
 # What changes seldom comes first: after a change of the code only the last, small layers are built and pulled anew.
+# Both images run as an ordinary user; RUN_AS=0 is for platforms that insist on root (docs/dataflow.md).
+ARG RUN_AS=10001
 ARG LAUNCHER=gcr.io/dataflow-templates-base/python311-template-launcher-base:latest
 
 FROM apache/beam_python3.11_sdk:2.77.0 AS beam
@@ -12,9 +14,13 @@ FROM apache/beam_python3.11_sdk:2.77.0 AS beam
 FROM ${LAUNCHER} AS launcher
 
 FROM python:3.11-slim-bookworm AS base
-# A worker is an ordinary user; its id is a number, so that a host that has no such name can tell that it is not root.
-# What the locks say of setuptools is to be true, so the base's own goes.
-RUN useradd --create-home --uid 10001 worker && pip uninstall --yes setuptools wheel
+# Its id is a number, so that a host that has no such name can tell that it is not root. Boot makes a virtual environment
+# below /opt/apache/beam-venv, the launcher of templates keeps a log. What the locks say of setuptools is to be true, so
+# the base's own goes.
+RUN useradd --create-home --uid 10001 worker \
+    && mkdir -p /opt/apache/beam-venv /var/log/dataflow/template_launcher \
+    && chown -R worker /opt/apache/beam-venv /var/log/dataflow \
+    && pip uninstall --yes setuptools wheel
 # TF-Hub models are cached where that user may write.
 ENV TFHUB_CACHE_DIR=/tmp/tfhub
 
@@ -61,7 +67,8 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 COPY --from=gpu-packages /install /usr/local
 COPY --from=project /install /usr/local
 COPY --from=project /template /template
-USER 10001
+ARG RUN_AS
+USER ${RUN_AS}
 # Of workers. A launcher is started by its path.
 ENTRYPOINT ["/opt/apache/beam/boot"]
 
@@ -70,5 +77,6 @@ FROM worker AS cpu
 COPY --from=cpu-packages /install /usr/local
 COPY --from=project /install /usr/local
 COPY --from=project /template /template
-USER 10001
+ARG RUN_AS
+USER ${RUN_AS}
 ENTRYPOINT ["/opt/apache/beam/boot"]

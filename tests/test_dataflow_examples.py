@@ -201,7 +201,7 @@ def test_deploying_builds_one_image_and_three_templates_of_it(tmp_path: Path) ->
     image = "europe-west1-docker.pkg.dev/shop/catalog/indexer:7"
     assert done.stdout.splitlines()[-1] == image
     asked = log.read_text().splitlines()
-    assert asked[:2] == [f"docker build --target gpu --tag {image} .", f"docker push {image}"]
+    assert asked[:2] == [f"docker build --target gpu --build-arg RUN_AS=10001 --tag {image} .", f"docker push {image}"]
     for job, line in zip(("embed", "index", "nightly"), asked[2:], strict=True):
         assert line == (
             f"gcloud dataflow flex-template build gs://bucket/templates/{job}.json --image {image} "

@@ -70,12 +70,17 @@ def test_what_is_copied_from_a_stage_comes_from_one_that_is_there() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_runs_boot_as_an_ordinary_user(kind: str) -> None:
     steps = steps_of(kind)
-    (user,) = [rest for word, rest in steps if word == "USER"]
+    assert [rest for word, rest in steps if word == "USER"] == ["${RUN_AS}"]
+    (user,) = re.findall(r"^ARG RUN_AS=(\d+)$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
     assert int(user) >= 1000
     assert ("ENTRYPOINT", '["/opt/apache/beam/boot"]') in steps
     assert ("COPY", "--from=beam /opt/apache/beam /opt/apache/beam") in steps
     assert any(word == "RUN" and f"--uid {user} worker" in rest for word, rest in steps)
-    # Nothing is installed as root after the user is chosen, and no secret or cache comes along.
+    # Boot fails where it cannot make its virtual environment, and the launcher where it cannot write its log.
+    (owned,) = [rest for word, rest in steps if word == "RUN" and "chown" in rest]
+    assert re.search(r"mkdir -p /opt/apache/beam-venv /var/log/dataflow/template_launcher\s", owned)
+    assert re.search(r"chown -R worker /opt/apache/beam-venv /var/log/dataflow\s", owned)
+    # Nothing is installed as root after the user is chosen.
     after = [word for word, _ in steps[[word for word, _ in steps].index("USER") :]]
     assert after == ["USER", "ENTRYPOINT"]
 

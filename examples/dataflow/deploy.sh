@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image and three Flex Templates of it, embed, index and nightly: the templates of a release. Run it from the
 # top of the repository with PROJECT, REGION and BUCKET set; TAG names the image (by default the commit), TARGET is cpu
-# or gpu. The repository `catalog` must be in Artifact Registry; docs/dataflow.md has the commands and the roles.
+# or gpu, RUN_AS the id of the image's user. The repository `catalog` must be in Artifact Registry; docs/dataflow.md has the commands and the roles.
 set -euo pipefail
 
 : "${PROJECT:?}" "${REGION:?}" "${BUCKET:?}"
@@ -9,7 +9,7 @@ target="${TARGET:-cpu}"
 tag="${TAG:-$(git rev-parse --short=12 HEAD)-$target}"
 image="$REGION-docker.pkg.dev/$PROJECT/catalog/indexer:$tag"
 
-docker build --target "$target" --tag "$image" .
+docker build --target "$target" --build-arg RUN_AS="${RUN_AS:-10001}" --tag "$image" .
 docker push "$image"
 
 for job in embed index nightly; do
