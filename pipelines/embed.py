@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -116,14 +116,10 @@ def embed(
         CatalogIndexerError: counts do not reconcile, or another run was faster.
     """
     started = time.monotonic()
-    check_hints(config.hints)
-    # Which validates Beam's flags, before any work.
-    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments, config.runs_on, config.asks, say))
-    job = prepare(config, say)
+    pipeline, job = _planned(config, say)
     the_run = Run(job.work.store, job.work.run_id)
     before = the_run.embedded()
     encoding = time.monotonic()
-    build(pipeline, list(job.catalog.readers), job.work, job.finish, config.hints)
     with watched(the_run.committed, job.finish.partitions, job.finish.rows, report):
         run(pipeline)
     try:
@@ -148,6 +144,26 @@ def embed(
         precision=_price(job, summary["snapshot"], say) if low else None,
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def submit(config: EmbedConfig, say: Callable[[str], None] = lambda line: None) -> None:
+    """Hands the job to the runner and does not wait for it: its last step publishes the snapshot, and clears away a run
+    in which nothing changed. What a lower precision cost is not measured. Raises as `embed` does before its work."""
+    pipeline, _ = _planned(config, say, is_awaited=False)
+    pipeline.run()
+
+
+def _planned(
+    config: EmbedConfig, say: Callable[[str], None], is_awaited: bool = True
+) -> tuple[beam.Pipeline, EmbedJob]:
+    """The job with its plan written, and its pipeline."""
+    check_hints(config.hints)
+    # Which validates Beam's flags, before any work.
+    pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments, config.runs_on, config.asks, say))
+    job = prepare(config, say)
+    finish = replace(job.finish, is_awaited=is_awaited)
+    build(pipeline, list(job.catalog.readers), job.work, finish, config.hints)
+    return pipeline, job
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,7 @@ class FinishSettings:
         parent: the snapshot that the new one follows; None for the first.
         lineage: number of the first snapshot of this encoder's; None when that is the new one.
         may_lose: the share of the stored items that the run may lose and still publish.
+        is_awaited: whether the launcher waits, reads the run's summary and clears away a run that changed nothing.
     """
 
     encoder: EncoderInfo
@@ -199,6 +200,7 @@ class FinishSettings:
     parent: int | None
     lineage: int | None
     may_lose: float = 1.0
+    is_awaited: bool = True
 
 
 class FinishRun(beam.DoFn):
@@ -225,6 +227,9 @@ class FinishRun(beam.DoFn):
         if changed:
             self._check_loss(snapshot)
             write_snapshot(self._work.store, snapshot)
+        if not (changed or self._finish.is_awaited):
+            run.forget()
+            return
         run.write_summary(
             {
                 "changed": changed,

@@ -183,6 +183,9 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="what merging and assembly may hold in a process (default: 1GiB)",
     )
+    parser.add_argument(
+        "--worker-memory", metavar="SIZE", help="Beam hint of the steps that train, merge, assemble and evaluate"
+    )
     parser.add_argument("--channel", default="prod", help="channel to point to the new version (default: %(default)s)")
     parser.add_argument(
         "--label",
@@ -251,5 +254,6 @@ def index_config(args: argparse.Namespace, beam_arguments: Sequence[str], runs_o
         latency_target=args.latency_target,
         factory=args.factory,
         runs_on=runs_on,
+        hints={"min_ram": args.worker_memory} if args.worker_memory else {},
         beam_arguments=tuple(beam_arguments),
     )

@@ -34,7 +34,7 @@ from index_builder.work import WorkFolder
 from pipelines.engine_presets import Job
 from pipelines.index_steps import build
 from pipelines.progress import Progress, watched
-from pipelines.runner import pipeline_options, run
+from pipelines.runner import check_hints, pipeline_options, run
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class IndexConfig:
         latency_target: milliseconds that a single search may take there.
         memory_budget, bytes_per_vector, factory: see `index_builder.planning.plan.PlanRequest`.
         runs_on: the engine of `--engine`; None lets the runner in `beam_arguments` decide.
+        hints: Beam resource hints of the steps that hold more than a stretch of the vectors.
         beam_arguments: flags for Beam.
     """
 
@@ -87,12 +88,13 @@ class IndexConfig:
     bytes_per_vector: float | None = None
     factory: str | None = None
     runs_on: str | None = None
+    hints: Mapping[str, str] = field(default_factory=dict)
     beam_arguments: tuple[str, ...] = ()
 
     @property
     def asks(self) -> Job:
         """What the job asks of its engine."""
-        return Job(places=[("--embeddings", self.embeddings), ("--artifacts", self.artifacts)])
+        return Job(self.hints, [("--embeddings", self.embeddings), ("--artifacts", self.artifacts)])
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,38 @@ def run_index(
         before_moving: called when the version is built and no channel points to it yet; what it raises ends the job.
     """
     started = time.monotonic()
+    planned = plan_build(config, say)
+    job, snapshot = planned.job, planned.snapshot
+    if planned.built is not None:
+        units = units_by_stage(job, snapshot)
+        with watched(lambda: look(job, units), WHOLE, snapshot.vectors, report, every=_look_every(job.root)):
+            _run(planned.pipeline, job)
+    before_moving()
+    manifest, promotion = settle_version(job, say)
+    return _summarize(manifest, promotion, time.monotonic() - started), promotion
+
+
+@dataclass(frozen=True)
+class PlannedBuild:
+    """An index job that may begin.
+
+    Attributes:
+        pipeline: of the build; without a step where the version is there already.
+        job: the version.
+        snapshot: what it is made of.
+        built: what the last step of the build gives, once; None where the version is there already.
+    """
+
+    pipeline: beam.Pipeline
+    job: VersionJob
+    snapshot: Snapshot
+    built: beam.PCollection | None
+
+
+def plan_build(config: IndexConfig, say: Callable[[str], None] = lambda line: None) -> PlannedBuild:
+    """Looks at the store, plans the version and puts its build together. Raises as `index` does before its work."""
     store = storage.absolute(config.embeddings)
+    check_hints(config.hints)
     # Which validates Beam's flags, before any work.
     pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments, config.runs_on, config.asks, say))
     snapshot = latest_snapshot(store) if config.snapshot is None else read_snapshot(store, config.snapshot)
@@ -153,18 +186,21 @@ def run_index(
     job = _plan_job(config, store, snapshot)
     say(f"snapshot {snapshot.sequence}: {snapshot.vectors:,} vectors of {snapshot.encoder.name}")
     say(f"plan: {job.plan.factory}, {job.plan.metric}; {job.plan.why}")
-    there = storage.exists(manifest_url(job.root, job.version))
-    if there:
+    if storage.exists(manifest_url(job.root, job.version)):
         say(f"version {job.version} is built already; verifying it")
         storage.delete_tree(WorkFolder(job).url)  # What a builder that died then has left.
-    else:
-        keep_build_from_collection(job.root, job.version)
-        say(f"building version {job.version}")
-        build(pipeline, job, snapshot)
-        units = units_by_stage(job, snapshot)
-        with watched(lambda: look(job, units), WHOLE, snapshot.vectors, report, every=_look_every(job.root)):
-            _run(pipeline, job)
-    before_moving()
+        return PlannedBuild(pipeline, job, snapshot, None)
+    keep_build_from_collection(job.root, job.version)
+    say(f"building version {job.version}")
+    return PlannedBuild(pipeline, job, snapshot, build(pipeline, job, snapshot, config.hints))
+
+
+def settle_version(job: VersionJob, say: Callable[[str], None] = lambda line: None) -> tuple[Manifest, Promotion]:
+    """Logs a version that was built and moves its channel, if the gates let it pass. Harmless to repeat.
+
+    Raises:
+        ConflictError: somebody else moved the channel meanwhile.
+    """
     pointer = log_published(job.root, job.version)
     manifest = read_published(job.root, pointer)
     request = Request(job.channel, job.thresholds, dict(job.forced))
@@ -173,7 +209,7 @@ def run_index(
     else:  # Built before, or by another builder that was faster.
         _add_pins(job, manifest, say)
         promotion = promote(job.root, pointer, request)
-    return _summarize(manifest, promotion, time.monotonic() - started), promotion
+    return manifest, promotion
 
 
 def _add_pins(job: VersionJob, manifest: Manifest, say: Callable[[str], None]) -> None:

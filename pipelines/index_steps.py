@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -129,9 +129,10 @@ class Finish(beam.DoFn):
     def __init__(self, job: VersionJob) -> None:
         self._job = job
 
-    def process(self, spans: Spans) -> None:
+    def process(self, spans: Spans) -> Iterator[str]:
         snapshot = read_snapshot(self._job.store, self._job.sequence)
         finish(self._job, snapshot, {stage: round(end - start, 3) for stage, (start, end) in spans.items()})
+        yield self._job.version
 
 
 def plan_stages(job: VersionJob, snapshot: Snapshot) -> list[tuple[type[Stage], Sequence[Any]]]:
@@ -150,19 +151,37 @@ def plan_stages(job: VersionJob, snapshot: Snapshot) -> list[tuple[type[Stage], 
     return [(stage, list(units)) for stage, units in stages if units]
 
 
-def build(pipeline: beam.Pipeline, job: VersionJob, snapshot: Snapshot) -> None:
-    """Adds the job to `pipeline`."""
+# The steps that hold more than a stretch of the vectors: all of the sample, a run or a range of lists, the version.
+_LARGE = (Train, Merge, Assemble, Finish)
+
+
+def build(
+    pipeline: beam.Pipeline, job: VersionJob, snapshot: Snapshot, hints: Mapping[str, str] | None = None
+) -> beam.PCollection:
+    """Adds the job to `pipeline`.
+
+    Args:
+        hints: resource hints of the steps that hold more than a stretch of the vectors, such as `min_ram`.
+
+    Returns:
+        The version, once it is published and no channel points to it yet.
+    """
+
+    def step(of: Stage | Finish) -> beam.ParDo:
+        transform = beam.ParDo(of)
+        return transform.with_resource_hints(**hints) if hints and isinstance(of, _LARGE) else transform
+
     before = pipeline | "Begin" >> beam.Create([{}])
     for stage, units in plan_stages(job, snapshot):
         done = (
             before
             | f"{stage.__name__}Units" >> beam.FlatMap(_Units(units))
             | f"Spread{stage.__name__}" >> beam.Reshuffle()
-            | stage.__name__ >> beam.ParDo(stage(job))
+            | stage.__name__ >> step(stage(job))
         )
         before = (before, done) | f"Gather{stage.__name__}" >> beam.Flatten()
         before = before | f"After{stage.__name__}" >> beam.CombineGlobally(merge_spans)
-    before | "Finish" >> beam.ParDo(Finish(job))
+    return before | "Finish" >> step(Finish(job))
 
 
 class _Units:

@@ -117,6 +117,8 @@ def _check_jobs(night: NightlyConfig, flags: Sequence[str]) -> None:
     with naming(night.where, "embed"):
         check_spec(with_precision(night.embed.encoder, night.embed.precision))
         check_hints(night.embed.hints)
+    with naming(night.where, "index"):
+        check_hints(night.index.hints)
     with naming(night.where, "engine"):
         for job in (night.embed, night.index):
             pipeline_options(job.beam_arguments, job.runs_on, job.asks)

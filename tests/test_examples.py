@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import shlex
@@ -17,10 +16,7 @@ from commands.main import _parser
 from demo.catalog_folder import draw_catalog
 from pipelines.nightly import nightly
 from pipelines.nightly_config import read_nightly, schema
-from pipelines.nightly_template import main as launch_template
-from pipelines.runner import pipeline_options
 from tests.conftest import REPOSITORY
-from tests.pipelines.nights import write_catalog, write_config
 
 EXAMPLES = REPOSITORY / "examples" / "nightly"
 
@@ -105,67 +101,3 @@ def test_the_command_of_the_dag_is_one_of_ours() -> None:
     command = eval(compile(ast.Expression(values["COMMAND"]), "", "eval"), {"PROGRAM": "p", "CONFIG": "/c.yaml"})
     args = _parser().parse_args(command[1:])
     assert (args.command, args.config, args.json) == ("nightly", "/c.yaml", True)
-
-
-def test_the_parameters_of_the_flex_template_are_the_flags_of_its_program() -> None:
-    import argparse
-
-    from pipelines.nightly_flags import add_nightly_flags
-
-    parser = argparse.ArgumentParser(add_help=False)
-    add_nightly_flags(parser)
-    metadata = json.loads((EXAMPLES / "flex-template" / "metadata.json").read_text())
-    found = {each["name"]: each for each in metadata["parameters"]}
-    assert set(found) == {action.dest for action in parser._actions}
-    for action in parser._actions:
-        assert found[action.dest]["isOptional"] is not action.required
-    (pattern,) = found["config"]["regexes"]
-    given = json.loads((EXAMPLES / "flex-template" / "launch.json").read_text())["launchParameter"]["parameters"]
-    assert re.fullmatch(pattern, given.pop("config"))
-    pipeline_options([f"--{name}={value}" for name, value in given.items()])  # Which refuses what Beam does not know.
-
-
-def test_the_image_of_the_flex_template_starts_what_is_there() -> None:
-    dockerfile = (EXAMPLES / "flex-template" / "Dockerfile").read_text()
-    (source,) = re.findall(r"^COPY (examples\S+) /template/main.py$", dockerfile, re.MULTILINE)
-    assert (REPOSITORY / source).exists()
-    assert "FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py" in dockerfile
-    script = EXAMPLES / "flex-template" / "deploy.sh"
-    assert subprocess.run(["bash", "-n", script], capture_output=True, check=False).returncode == 0
-    assert os.access(script, os.X_OK)
-
-
-def test_what_deploys_the_flex_template_asks_for_a_configuration_before_anything_else(tmp_path: Path) -> None:
-    """With `docker` and `gcloud` that only write down what they are asked."""
-    script, asked = EXAMPLES / "flex-template" / "deploy.sh", tmp_path / "asked"
-    for name in ("docker", "gcloud"):
-        tool = tmp_path / name
-        tool.write_text(f'#!/bin/sh\necho {name} "$@" >> {asked}\n')
-        tool.chmod(0o755)
-    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    places = {**path, "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
-    config = tmp_path / "mine.yaml"
-    for settings, said in (
-        (places, "CONFIG: the path of your configuration"),
-        ({**places, "CONFIG": str(config)}, f"CONFIG is {config}: no such file"),
-        ({**path, "CONFIG": str(config)}, "PROJECT: "),
-    ):
-        refused = subprocess.run(
-            [script], cwd=REPOSITORY, env=settings, capture_output=True, text=True, timeout=30, check=False
-        )
-        assert refused.returncode != 0
-        assert said in refused.stderr
-        assert not asked.exists()
-    config.touch()
-    subprocess.run([script], cwd=REPOSITORY, env={**places, "CONFIG": str(config)}, timeout=30, check=True)
-    assert f"gcloud storage cp {config} gs://b/config/nightly.yaml" in asked.read_text().splitlines()
-
-
-def test_the_job_of_the_flex_template_is_a_night(tmp_path: Path) -> None:
-    write_catalog(tmp_path, range(20))
-    config = write_config(tmp_path)
-    assert launch_template([f"--config={config}"]) == 0
-    report = json.loads((tmp_path / "reports" / "latest.json").read_bytes())
-    assert (report["outcome"], report["counts"]["indexed"]) == ("done", 20)
-    assert launch_template([f"--config={tmp_path}/none.yaml"]) == 2
-    assert launch_template([f"--config={config}", "--no_flag_of_beam=1"]) == 2

@@ -64,6 +64,7 @@ INDEX = {
     "queries": 50,
     "retrain": True,
     "build_memory": 1 << 20,
+    "worker_memory": "32GB",
 }
 GATES = {
     "recall_floor": 0.25,

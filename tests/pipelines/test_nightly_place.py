@@ -57,6 +57,7 @@ def test_a_store_that_does_not_answer_for_now_is_tried_again_by_a_scheduler(monk
         ("embed/encoder", "keras:ResNet50@w.h5", "embed: --encoder keras:ResNet50@{}/w.h5: there is no weights file"),
         ("embed/precision", "bfloat16", "embed: --precision bfloat16 is for savedmodel: and tfhub: encoders"),
         ("embed/worker_memory", "lots", "embed: --worker-memory lots is no size; expected one such as 16GB"),
+        ("index/worker_memory", "lots", "index: --worker-memory lots is no size; expected one such as 16GB"),
         ("beam", ["--runner=Nope"], "beam: --runner=Nope is no runner of Beam"),
         ("beam", ["--runnr=x"], "beam: Beam does not know these flags: --runnr=x"),
         ("engine", "spark", "engine: --engine spark needs --spark_master_url, spark://HOST:7077 or local[4]"),
