@@ -38,7 +38,7 @@ lint: $(INSTALLED)
 	$(BIN)/shellcheck .ci/run examples/dataflow/*.sh
 
 test: lint tools
-	$(BIN)/python -m pytest --ignore=tests/engines $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore=tests/engines $(PYTEST_ARGS)
 
 # Jobs on Spark and on Flink: clusters of separate processes, started and stopped by the tests.
 test-engines: $(INSTALLED) engines

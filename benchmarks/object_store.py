@@ -34,7 +34,6 @@ def main() -> None:
     found = {}
     for scheme, server in (("gs", gcs_server), ("s3", s3_server)):
         with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as bucket:
-            storage._store.cache_clear()
             found[scheme] = measure(bucket, args.objects, args.rounds)
     ratios = {
         f"{scheme}_door_over_{name}": ratio(rates["door"], rates[name])

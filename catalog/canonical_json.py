@@ -27,7 +27,11 @@ def load(data: bytes, where: str) -> Any:
 
 def parse(data: bytes, where: str, build: Callable[[Any], _T]) -> _T:
     """What `build` makes of the value in `data`. Raises IntegrityError when it is not JSON, or not of that shape."""
-    value = load(data, where)
+    return shaped(load(data, where), where, build)
+
+
+def shaped(value: Any, where: str, build: Callable[[Any], _T]) -> _T:
+    """What `build` makes of a value of the file `where`. Raises IntegrityError when it is not of that shape."""
     try:
         return build(value)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -109,7 +109,7 @@ class Channel:
             moves = tuple(Move(**each) for each in value.get("moves", ()))
             return cls(name, Pointer.from_json(value), earlier, moves, token)
 
-        return canonical_json.parse(canonical_json.dump(value), where, build)
+        return canonical_json.shaped(value, where, build)
 
     def promoted(
         self, pointer: Pointer, forced: Mapping[str, str], thresholds: Mapping[str, Any] | None = None

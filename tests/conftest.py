@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# OpenMP's threads wait by spinning, which takes the core of another process of the same run; the bytes are the same.
+# Read when FAISS is imported, and inherited by what the tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -110,24 +114,24 @@ class Catalog:
         return self.csv.read_text().splitlines()[1:]
 
 
+def draw_catalog(folder: Path, count: int) -> Catalog:
+    """Makes a folder with `count` pictures and a CSV of them: item_id, image, product_id, price, label."""
+    (folder / "pictures").mkdir(parents=True)
+    ids, lines = [], ["item_id,image,product_id,price,label"]
+    for number in range(count):
+        item_id = f"item-{number:04d}"
+        draw_picture(number).save(folder / "pictures" / f"{number}.png")
+        ids.append(item_id)
+        lines.append(f"{item_id},pictures/{number}.png,p{number // 3},{number}.5,label {number % 5}")
+    csv = folder / "catalog.csv"
+    csv.write_text("\n".join(lines) + "\n")
+    return Catalog(csv, ids)
+
+
 @pytest.fixture
 def make_catalog(tmp_path: Path) -> Callable[..., Catalog]:
-    """Makes a folder with `count` pictures and a CSV of them: item_id, image, product_id, price, label."""
-
-    def make(count: int, folder: str = "catalog") -> Catalog:
-        root = tmp_path / folder
-        (root / "pictures").mkdir(parents=True)
-        ids, lines = [], ["item_id,image,product_id,price,label"]
-        for number in range(count):
-            item_id = f"item-{number:04d}"
-            draw_picture(number).save(root / "pictures" / f"{number}.png")
-            ids.append(item_id)
-            lines.append(f"{item_id},pictures/{number}.png,p{number // 3},{number}.5,label {number % 5}")
-        csv = root / "catalog.csv"
-        csv.write_text("\n".join(lines) + "\n")
-        return Catalog(csv, ids)
-
-    return make
+    """Makes a catalog of `count` pictures in a folder of the test."""
+    return lambda count, folder="catalog": draw_catalog(tmp_path / folder, count)
 
 
 @pytest.fixture(scope="session")

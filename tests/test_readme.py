@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalog import storage
 from index_builder.catalog_index import CatalogIndex
 from tests.catalog.object_stores import gcs_server
 from tests.conftest import REPOSITORY
@@ -24,10 +23,8 @@ def test_the_five_lines_of_a_consumer_run_as_they_stand(tmp_path: Path, capsys: 
     publish_version(tmp_path / "store", vectors, "l2", "IVF8,SQ8", {"nprobe": 8, "rerank": 4}, name="products")
     right = CatalogIndex.open(str(tmp_path / "store"), "products").search(vectors[5])
     with gcs_server(tmp_path) as bucket:
-        storage._store.cache_clear()
         assert bucket == "gs://bucket"
         upload(tmp_path / "store", f"{bucket}/artifacts")
         exec(example, {"vector": np.asarray(vectors[5])})
-    storage._store.cache_clear()
     assert len([line for line in example.splitlines() if line]) <= 5
     assert capsys.readouterr().out.splitlines() == [f"{each.rank} {each.score} {each.item_id}" for each in right]

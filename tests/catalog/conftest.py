@@ -1,4 +1,5 @@
-"""Fixtures for the tests of web servers: a site on loopback, a store that may ask it, names that lead where we say."""
+"""Fixtures for the tests of stores: object stores and a site on loopback, a store that may ask it, names that lead
+where we say."""
 
 from __future__ import annotations
 
@@ -9,9 +10,24 @@ import pytest
 
 from catalog.storage.http_connection import Patience
 from catalog.storage.http_store import HttpStore
+from tests.catalog.object_stores import gcs_server, s3_server
 from tests.catalog.web_servers import Site, web_server
 
 Resolve = Callable[[dict[str, list[str]]], None]
+
+
+@pytest.fixture(scope="module")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket of Google's kind."""
+    with gcs_server(tmp_path_factory.mktemp("gcs")) as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket of Amazon's kind."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as bucket:
+        yield bucket
 
 
 @pytest.fixture

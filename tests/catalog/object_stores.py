@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from catalog import storage
 from tests.conftest import REPOSITORY, absent
 
 
@@ -33,15 +34,17 @@ def _binary(name: str) -> str:
 
 @contextlib.contextmanager
 def _running(command: list[str], log: Path, settings: dict[str, str], address: str) -> Iterator[None]:
-    """A server while the body runs, and the environment variables that lead to it."""
+    """A server while the body runs, and the environment variables that lead to it. No client of another one is kept."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     with log.open("w") as sink:
         server = subprocess.Popen(command, stdout=sink, stderr=sink)
     try:
         _wait_for(address)
+        storage._store.cache_clear()
         yield
     finally:
+        storage._store.cache_clear()
         for name, value in before.items():
             os.environ.pop(name)
             if value is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,8 @@ from catalog.lease import Lease
 from catalog.storage.base import TransientError
 from catalog.storage.gcs import GcsStore
 from catalog.storage.retry import Retrier, RetryPolicy
-from tests.catalog.object_stores import gcs_server
 
 Request = Callable[..., requests.Response]
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with gcs_server(tmp_path_factory.mktemp("gcs")) as url:
-        storage._store.cache_clear()
-        yield url
-    storage._store.cache_clear()
 
 
 @pytest.fixture
@@ -65,20 +56,20 @@ def losing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Wire]:
 
 
 def test_a_create_whose_answer_is_lost_is_done_and_counted_as_a_retry(
-    bucket: str, retrier: Retrier, losing: Callable[..., Wire]
+    gcs: str, retrier: Retrier, losing: Callable[..., Wire]
 ) -> None:
     wire = losing("POST", "PUT")
-    storage.create(f"{bucket}/created", b"mine")
+    storage.create(f"{gcs}/created", b"mine")
     assert (wire.asked, retrier.retries) == (2, 1)
-    assert storage.read_bytes(f"{bucket}/created") == b"mine"
+    assert storage.read_bytes(f"{gcs}/created") == b"mine"
     with pytest.raises(ConflictError):
-        storage.create(f"{bucket}/created", b"mine")
+        storage.create(f"{gcs}/created", b"mine")
 
 
 def test_a_swap_whose_answer_is_lost_is_done_and_another_ones_is_a_conflict(
-    bucket: str, retrier: Retrier, losing: Callable[..., Wire]
+    gcs: str, retrier: Retrier, losing: Callable[..., Wire]
 ) -> None:
-    root = f"{bucket}/artifacts/shop"
+    root = f"{gcs}/artifacts/shop"
     losing("POST", "PUT")
     write_channel(root, Channel("prod").promoted(Pointer("v1", "a" * 64, 1), {}))
     assert (read_channel(root, "prod").pointer, retrier.retries) == (Pointer("v1", "a" * 64, 1), 1)
@@ -93,9 +84,9 @@ def test_a_swap_whose_answer_is_lost_is_done_and_another_ones_is_a_conflict(
 
 
 def test_a_write_a_file_and_a_delete_are_tried_again_by_the_door(
-    bucket: str, retrier: Retrier, losing: Callable[..., Wire], tmp_path: Path
+    gcs: str, retrier: Retrier, losing: Callable[..., Wire], tmp_path: Path
 ) -> None:
-    url, path = f"{bucket}/written", tmp_path / "file"
+    url, path = f"{gcs}/written", tmp_path / "file"
     losing("POST", "PUT")
     storage.write(url, b"written")
     assert (storage.read_bytes(url), retrier.retries) == (b"written", 1)
@@ -109,20 +100,20 @@ def test_a_write_a_file_and_a_delete_are_tried_again_by_the_door(
 
 
 def test_of_a_file_that_goes_in_pieces_one_piece_is_sent_again(
-    bucket: str, retrier: Retrier, losing: Callable[..., Wire], tmp_path: Path
+    gcs: str, retrier: Retrier, losing: Callable[..., Wire], tmp_path: Path
 ) -> None:
     path = tmp_path / "large"
     path.write_bytes(b"x" * (9 << 20))
     wire = losing("POST")  # The one that begins it.
-    storage.put_file(path, f"{bucket}/large")
+    storage.put_file(path, f"{gcs}/large")
     assert (wire.asked, retrier.retries) == (2, 0)
-    assert storage.size(f"{bucket}/large") == 9 << 20
+    assert storage.size(f"{gcs}/large") == 9 << 20
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_read_again(
-    bucket: str, retrier: Retrier, monkeypatch: pytest.MonkeyPatch
+    gcs: str, retrier: Retrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, store, asked = f"{bucket}/token", GcsStore(), []
+    url, store, asked = f"{gcs}/token", GcsStore(), []
     store.write(url, b"0")
     real = requests.Session.request
 
@@ -147,8 +138,8 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_again(
         store.read_with_token(url)
 
 
-def test_an_object_that_is_deleted_while_it_is_read_is_not_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url, store = f"{bucket}/gone", GcsStore()
+def test_an_object_that_is_deleted_while_it_is_read_is_not_there(gcs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, store = f"{gcs}/gone", GcsStore()
     store.write(url, b"0")
     real = GcsStore._existing
 
@@ -170,7 +161,7 @@ def test_an_object_that_is_deleted_while_it_is_read_is_not_there(bucket: str, mo
     ],
 )
 def test_credentials_that_do_not_come_are_an_error_of_the_store(
-    bucket: str, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[OSError]
+    gcs: str, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[OSError]
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise error
@@ -178,9 +169,9 @@ def test_credentials_that_do_not_come_are_an_error_of_the_store(
     store = GcsStore()
     monkeypatch.setattr(requests.Session, "request", refuse)
     with pytest.raises(kind, match=r"x: no credentials, (the|try)[^\n]*$") as raised:
-        store.create(f"{bucket}/x", b"")
+        store.create(f"{gcs}/x", b"")
     assert type(raised.value) is kind
     if kind is PermissionError:  # Of the others the client tries again to read, for minutes.
         for ask in (store.read_with_token, store.exists, store.size):
             with pytest.raises(kind):
-                ask(f"{bucket}/x")
+                ask(f"{gcs}/x")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from catalog.lease import Hold, Lease
 from catalog.process_identity import ProcessIdentity
 from catalog.storage.retry import Retrier, RetryPolicy
 from tests.catalog.fault_store import Crash, Fault, FaultStore
-from tests.catalog.object_stores import gcs_server, s3_server
 
 URL = "memory://a/shop/locks/nightly.json"
 ELSEWHERE = ProcessIdentity("elsewhere", "boot", "pid:[1]", 7, "100")
@@ -47,16 +45,27 @@ def lease(run: str, clock: Clock, process: ProcessIdentity = ELSEWHERE) -> Lease
     return Lease(URL, run, 60.0, clock, process)
 
 
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def rivals(store: FaultStore, clock: Clock) -> tuple[Lease, Lease]:
+    """A run that holds the lock, and another one."""
+    first, second = lease("one", clock), lease("two", clock)
+    assert first.take() is None
+    return first, second
+
+
 def stored() -> Hold:
     data, _ = storage.read_with_token(URL)
     assert data is not None
     return Hold.from_bytes(data, URL)
 
 
-def test_a_lock_is_held_until_it_is_given_back(store: FaultStore) -> None:
-    clock = Clock()
-    first, second = lease("one", clock), lease("two", clock)
-    assert first.take() is None
+def test_a_lock_is_held_until_it_is_given_back(rivals: tuple[Lease, Lease]) -> None:
+    first, second = rivals
     with pytest.raises(LockedError) as refused:
         second.take()
     assert str(refused.value) == (
@@ -69,10 +78,10 @@ def test_a_lock_is_held_until_it_is_given_back(store: FaultStore) -> None:
     assert stored().run == "two"
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_one_that_is_renewed_is_not(store: FaultStore) -> None:
-    clock = Clock()
-    first, second = lease("one", clock), lease("two", clock)
-    first.take()
+def test_a_lease_that_ran_out_is_taken_over_and_one_that_is_renewed_is_not(
+    rivals: tuple[Lease, Lease], clock: Clock
+) -> None:
+    first, second = rivals
     clock.now += 59
     first.renew()
     clock.now += 59
@@ -84,10 +93,10 @@ def test_a_lease_that_ran_out_is_taken_over_and_one_that_is_renewed_is_not(store
     assert before.run == "one"
 
 
-def test_a_holder_that_lost_its_lease_is_told_and_does_not_touch_the_new_one(store: FaultStore) -> None:
-    clock = Clock()
-    first, second = lease("one", clock), lease("two", clock)
-    first.take()
+def test_a_holder_that_lost_its_lease_is_told_and_does_not_touch_the_new_one(
+    rivals: tuple[Lease, Lease], clock: Clock
+) -> None:
+    first, second = rivals
     clock.now += 100
     second.take()
     for _ in range(2):
@@ -97,17 +106,14 @@ def test_a_holder_that_lost_its_lease_is_told_and_does_not_touch_the_new_one(sto
     assert (stored().run, stored().released) == ("two", False)
 
 
-def test_a_lease_that_ran_out_and_that_nobody_took_is_renewed(store: FaultStore) -> None:
-    clock = Clock()
-    first = lease("one", clock)
-    first.take()
+def test_a_lease_that_ran_out_and_that_nobody_took_is_renewed(rivals: tuple[Lease, Lease], clock: Clock) -> None:
+    first, _ = rivals
     clock.now += 1_000
     first.renew()
     assert stored().until == clock.now + 60
 
 
-def test_a_run_whose_process_has_ended_is_overcome_at_once(store: FaultStore) -> None:
-    clock = Clock()
+def test_a_run_whose_process_has_ended_is_overcome_at_once(store: FaultStore, clock: Clock) -> None:
     lease("one", clock, GONE).take()
     before = lease("two", clock).take()
     assert before is not None
@@ -121,8 +127,7 @@ def test_a_file_that_nobody_can_read_is_held_by_nobody(store: FaultStore, damage
     assert stored().run == "one"
 
 
-def test_a_lock_of_a_later_version_is_neither_taken_nor_read_wrongly(store: FaultStore) -> None:
-    clock = Clock()
+def test_a_lock_of_a_later_version_is_neither_taken_nor_read_wrongly(store: FaultStore, clock: Clock) -> None:
     mine = lease("one", clock)
     mine.take()
     later = Hold("two", ELSEWHERE, 0, 1).to_bytes().replace(b'"schema_version": 1', b'"schema_version": 2')
@@ -141,8 +146,7 @@ def test_a_hold_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.REFUSED])
-def test_a_holder_survives_a_store_that_loses_answers(store: FaultStore, fault: Fault) -> None:
-    clock = Clock()
+def test_a_holder_survives_a_store_that_loses_answers(store: FaultStore, clock: Clock, fault: Fault) -> None:
     for strikes in range(8):
         first = lease(f"run-{strikes}", clock)
         store.plan({strikes: fault})
@@ -155,8 +159,7 @@ def test_a_holder_survives_a_store_that_loses_answers(store: FaultStore, fault: 
         assert stored().released
 
 
-def test_a_renewal_whose_outcome_was_never_told_is_found_to_have_been_made(store: FaultStore) -> None:
-    clock = Clock()
+def test_a_renewal_whose_outcome_was_never_told_is_found_to_have_been_made(store: FaultStore, clock: Clock) -> None:
     first = lease("one", clock)
     first.take()
     clock.now += 10
@@ -266,15 +269,10 @@ def test_whatever_happens_one_run_at_most_is_inside_its_lease_and_the_next_gets_
 
 
 @pytest.fixture(params=["local", "gcs", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A lock in each kind of store."""
-    if request.param == "local":
-        yield f"{tmp_path}/locks/nightly.json"
-        return
-    with {"gcs": gcs_server, "s3": s3_server}[request.param](tmp_path) as bucket:
-        storage._store.cache_clear()
-        yield f"{bucket}/locks/nightly.json"
-    storage._store.cache_clear()
+    folder = tmp_path if request.param == "local" else request.getfixturevalue(request.param)
+    return f"{folder}/locks/nightly.json"
 
 
 def test_of_eight_contenders_at_once_one_wins_whether_the_lock_is_new_given_back_or_run_out(url: str) -> None:

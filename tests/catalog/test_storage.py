@@ -8,32 +8,14 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from catalog import storage
 from catalog.errors import ConflictError, MissingExtraError, UsageError
-from tests.catalog.object_stores import gcs_server, s3_server
 
 _fresh = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with gcs_server(tmp_path_factory.mktemp("gcs")) as bucket:
-        storage._store.cache_clear()
-        yield bucket
-    storage._store.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as bucket:
-        storage._store.cache_clear()
-        yield bucket
-    storage._store.cache_clear()
 
 
 @pytest.fixture(params=["local", "memory", "gcs", "s3"])

@@ -8,9 +8,9 @@ import pytest
 from catalog import storage
 from catalog.errors import IntegrityError
 from catalog.version_log import append_to_log, logged, read_log
-from tests.catalog.test_storage import gcs, root, s3
+from tests.catalog.test_storage import root
 
-__all__ = ["gcs", "root", "s3"]  # Fixtures: a folder in each kind of store.
+__all__ = ["root"]  # A fixture: a folder in each kind of store.
 
 
 def test_a_version_is_logged_once_and_a_new_build_of_it_again(tmp_path: Path) -> None:

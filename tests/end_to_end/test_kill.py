@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Catalog, files_below, snapshots_of, start_cli
+from tests.conftest import Catalog, Finished, draw_catalog, files_below, snapshots_of, start_cli
 
 
 def embed(catalog: Catalog, output: Path) -> tuple[object, ...]:
@@ -25,20 +25,22 @@ def outcome(store: Path) -> Outcome:
     return snapshots_of(store), files_below(store / "files")
 
 
-@pytest.fixture
-def undisturbed(make_catalog: Callable[..., Catalog], tmp_path: Path) -> tuple[Catalog, Outcome, float]:
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, Outcome, float]:
     """A catalog, what embedding it undisturbed gives, and the seconds from start to end."""
-    catalog = make_catalog(600)
+    folder = tmp_path_factory.mktemp("kill")
+    catalog = draw_catalog(folder / "catalog", 600)
     (catalog.csv.parent / "pictures" / "5.png").write_bytes(b"broken")
     started = time.monotonic()
-    process = start_cli(*embed(catalog, tmp_path / "undisturbed"))
+    process = start_cli(*embed(catalog, folder / "undisturbed"))
     assert process.wait(120) == 0
-    return catalog, outcome(tmp_path / "undisturbed"), time.monotonic() - started
+    return catalog, outcome(folder / "undisturbed"), time.monotonic() - started
 
 
 def test_ten_kills_at_random_moments_change_nothing_in_the_end(
-    undisturbed: tuple[Catalog, Outcome, float], tmp_path: Path
+    undisturbed: tuple[Catalog, Outcome, float], tmp_path: Path, cli: Callable[..., Finished]
 ) -> None:
+    """The run that goes on is in this process, where everything is imported already; the next test starts one."""
     catalog, expected, seconds = undisturbed
     rng = random.Random(20261121)
     store, killed, committed = tmp_path / "killed", 0, []
@@ -56,8 +58,8 @@ def test_ten_kills_at_random_moments_change_nothing_in_the_end(
             killed += process.wait() == -signal.SIGKILL
         commits = len(list(store.glob("runs/*/commits/*.json")))
         committed.append(commits)
-        again = start_cli(*embed(catalog, store))
-        assert again.wait(120) == 0
+        again = cli(*embed(catalog, store))
+        assert again.code == 0, again.err
         assert outcome(store) == expected
     assert killed >= 5
     assert any(0 < commits < 64 for commits in committed), committed

@@ -16,9 +16,7 @@ from tests.conftest import Catalog, Finished
 @pytest.fixture(params=[gcs_server, s3_server], ids=["gs", "s3"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with request.param(tmp_path) as url:
-        storage._store.cache_clear()
         yield url
-    storage._store.cache_clear()
 
 
 def test_the_whole_path_runs_on_a_bucket(

@@ -26,7 +26,7 @@ from index_builder.stages import encoding, training
 from pipelines import index as module
 from pipelines import index_steps
 from pipelines.embed import EmbedConfig, embed
-from pipelines.index import IndexConfig, index, run_index
+from pipelines.index import IndexConfig, IndexSummary, index, run_index
 from tests.catalog.test_manifest import valid
 from tests.conftest import Catalog, files_below
 from tests.index_builder.vectors import clustered, exact_rows
@@ -74,11 +74,31 @@ def make_store(root: Path, vectors: np.ndarray, removed: int = 0, metric: str = 
     return str(root)
 
 
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Which no test changes."""
+    return make_store(tmp_path_factory.mktemp("embeddings"), clustered(3_000, DIMENSION), removed=300)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> str:
-    root = tmp_path / "embeddings"
-    root.mkdir()
-    return make_store(root, clustered(3_000, DIMENSION), removed=300)
+def store(embeddings: str, tmp_path: Path) -> str:
+    """A copy of the embeddings, for a test of its own."""
+    return str(shutil.copytree(embeddings, tmp_path / "embeddings"))
+
+
+@pytest.fixture(scope="module")
+def indexed(embeddings: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IndexSummary]:
+    """Artifacts with the embeddings indexed as they are when nothing is asked for. No test changes them."""
+    folder = tmp_path_factory.mktemp("indexed")
+    return folder, index(IndexConfig(embeddings, str(folder), "shop"))
+
+
+@pytest.fixture
+def published(indexed: tuple[Path, IndexSummary], tmp_path: Path) -> IndexSummary:
+    """What was published, in a copy of the artifacts below `a`."""
+    folder, summary = indexed
+    shutil.copytree(folder, tmp_path / "a")
+    return summary
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
@@ -110,8 +130,7 @@ def test_the_recall_that_is_published_is_the_recall_that_a_caller_gets(store: st
     assert abs(np.mean(shares) - summary.recall["10"]) < 0.03
 
 
-def test_an_item_finds_itself_first_with_cosine_one(store: str, tmp_path: Path) -> None:
-    index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+def test_an_item_finds_itself_first_with_cosine_one(published: IndexSummary, tmp_path: Path) -> None:
     opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
     for number in range(0, 2_700, 90):
         match = opened.search(opened.vector_of(f"item-{number:05d}"), 1)[0]
@@ -122,27 +141,27 @@ def test_an_item_finds_itself_first_with_cosine_one(store: str, tmp_path: Path) 
 
 
 def test_the_same_snapshot_gives_the_same_version_and_the_same_bytes_for_any_workers(
-    store: str, tmp_path: Path
+    published: IndexSummary, embeddings: str, tmp_path: Path
 ) -> None:
     flags = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    one = index(IndexConfig(store, str(tmp_path / "one"), "shop"))
-    two = index(IndexConfig(store, str(tmp_path / "two"), "shop", beam_arguments=flags))
-    assert one.version == two.version
-    first, second = (files_below(tmp_path / name / "shop" / "versions") for name in ("one", "two"))
+    two = index(IndexConfig(embeddings, str(tmp_path / "two"), "shop", beam_arguments=flags))
+    assert published.version == two.version
+    first, second = (files_below(tmp_path / name / "shop" / "versions") for name in ("a", "two"))
     for name in first:
         if not name.endswith(("manifest.json", *TIMED_FILES)):  # Which have the time in them.
             assert first[name] == second[name], name
     assert first.keys() == second.keys()
 
 
-def test_the_same_command_again_builds_nothing(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+def test_the_same_command_again_builds_nothing(
+    published: IndexSummary, embeddings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = files_below(tmp_path / "a")
     monkeypatch.setattr(module, "build", None)
-    second = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
-    assert (second.version, second.recall, second.bytes) == (first.version, first.recall, first.bytes)
+    second = index(IndexConfig(embeddings, str(tmp_path / "a"), "shop"))
+    assert (second.version, second.recall, second.bytes) == (published.version, published.recall, published.bytes)
     assert files_below(tmp_path / "a") == before
-    index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))
+    index(IndexConfig(embeddings, str(tmp_path / "a"), "shop", channel="canary"))
     added = files_below(tmp_path / "a").keys() - before.keys()
     assert added == {"shop/channels/canary.json"}
 
@@ -153,62 +172,63 @@ def test_the_same_command_again_builds_nothing(store: str, tmp_path: Path, monke
     ids=["disk", "extra"],
 )
 def test_a_build_that_died_goes_on_from_its_codebook_and_codes(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    published: IndexSummary, embeddings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    undisturbed = index(IndexConfig(store, str(tmp_path / "one"), "shop"))
-
     def die(*arguments: object) -> None:
         raise error
 
     monkeypatch.setattr(index_steps, "write_index_part", die)
     with pytest.raises(Exception, match=re.escape(str(error))):
-        index(IndexConfig(store, str(tmp_path / "two"), "shop"))
+        index(IndexConfig(embeddings, str(tmp_path / "two"), "shop"))
     assert not (tmp_path / "two" / "shop" / "channels").exists()
     assert list((tmp_path / "two" / "shop" / "work").rglob("*.run"))  # To go on from.
     monkeypatch.undo()
     monkeypatch.setattr(training, "train_codebook", die)
     monkeypatch.setattr(encoding, "encode_block", die)
-    resumed = index(IndexConfig(store, str(tmp_path / "two"), "shop"))
-    assert resumed.version == undisturbed.version
+    resumed = index(IndexConfig(embeddings, str(tmp_path / "two"), "shop"))
+    assert resumed.version == published.version
     for name in ("index.faiss", "items.arrow", "vectors.npy", "evaluation.json", "golden.npz"):
         path = Path("shop") / "versions" / resumed.version / name
-        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
 
 
-def test_what_was_timed_first_counts_when_a_version_is_built_twice(store: str, tmp_path: Path) -> None:
-    first = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+def test_what_was_timed_first_counts_when_a_version_is_built_twice(
+    published: IndexSummary, embeddings: str, tmp_path: Path
+) -> None:
     root = tmp_path / "a" / "shop"
-    folder = root / "versions" / first.version
+    folder = root / "versions" / published.version
     before = {name: (folder / name).read_bytes() for name in TIMED_FILES}
     (folder / "manifest.json").unlink()  # As if the first builder had died before its last step.
     shutil.rmtree(root / "log")
     shutil.rmtree(root / "channels")
-    index(IndexConfig(store, str(tmp_path / "a"), "shop"))
+    index(IndexConfig(embeddings, str(tmp_path / "a"), "shop"))
     assert {name: (folder / name).read_bytes() for name in TIMED_FILES} == before
     assert CatalogIndex.open(str(tmp_path / "a"), "shop").manifest.file("timings") is not None
 
 
-def test_a_published_version_answers_its_golden_queries_at_its_default_point(store: str, tmp_path: Path) -> None:
-    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
-    folder = tmp_path / "a" / "shop" / "versions" / summary.version
+def test_a_published_version_answers_its_golden_queries_at_its_default_point(
+    published: IndexSummary, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a" / "shop" / "versions" / published.version
     opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
     golden = read_golden(folder / "golden.npz")
     assert golden.point == opened.default
     assert check_golden(opened._searcher, golden) == []
     assert opened.check() == []
     evaluation = json.loads((folder / "evaluation.json").read_text())
-    assert (evaluation["recall"], evaluation["default"]) == (summary.recall, opened.default.to_json())
+    assert (evaluation["recall"], evaluation["default"]) == (published.recall, opened.default.to_json())
     roles = {entry.role for entry in opened.manifest.files}
     assert roles == {"index", "items", "vectors", "evaluation", "timings", "plot", "golden", "answers", "source"}
 
 
-def test_what_a_builder_left_that_died_after_publishing_is_cleared_away(store: str, tmp_path: Path) -> None:
-    first = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
-    left = tmp_path / "a" / "shop" / "work" / first.version / "runs"
+def test_what_a_builder_left_that_died_after_publishing_is_cleared_away(
+    published: IndexSummary, embeddings: str, tmp_path: Path
+) -> None:
+    left = tmp_path / "a" / "shop" / "work" / published.version / "runs"
     left.mkdir(parents=True)
     (left / "000000-000004.run").write_bytes(b"")
-    index(IndexConfig(store, str(tmp_path / "a"), "shop"))
-    assert not (tmp_path / "a" / "shop" / "work" / first.version).exists()
+    index(IndexConfig(embeddings, str(tmp_path / "a"), "shop"))
+    assert not (tmp_path / "a" / "shop" / "work" / published.version).exists()
 
 
 def test_a_codebook_that_the_vectors_are_too_few_for_is_answered(tmp_path: Path) -> None:
@@ -241,9 +261,10 @@ def test_few_vectors_make_a_flat_index_and_l1_is_exact(tmp_path: Path) -> None:
         ].tolist()
 
 
-def test_any_faiss_opens_the_index_file_and_its_ids_are_the_rows_of_the_items(store: str, tmp_path: Path) -> None:
-    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
-    folder = tmp_path / "a" / "shop" / "versions" / summary.version
+def test_any_faiss_opens_the_index_file_and_its_ids_are_the_rows_of_the_items(
+    published: IndexSummary, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a" / "shop" / "versions" / published.version
     plain = faiss.read_index(str(folder / "index.faiss"))
     faiss.extract_index_ivf(plain).nprobe = 64
     opened = CatalogIndex.open(str(tmp_path / "a"), "shop")
@@ -253,22 +274,23 @@ def test_any_faiss_opens_the_index_file_and_its_ids_are_the_rows_of_the_items(st
     assert opened.items().item_id(5) == opened.search(vectors[5], 1)[0].item_id
 
 
-def test_the_manifest_names_every_file_and_what_it_was_made_of(store: str, tmp_path: Path) -> None:
-    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
-    folder = tmp_path / "a" / "shop" / "versions" / summary.version
+def test_the_manifest_names_every_file_and_what_it_was_made_of(
+    published: IndexSummary, embeddings: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a" / "shop" / "versions" / published.version
     manifest = json.loads((folder / "manifest.json").read_text())
     named = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
     there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert there.pop("manifest.json")
     assert named == there
-    embeddings = sorted(Path(store).glob("files/*/*.parquet"))
+    stored = sorted(Path(embeddings).glob("files/*/*.parquet"))
     assert manifest["source"] == {
-        "store": store,
+        "store": embeddings,
         "snapshot": 1,
         "lineage": 1,
         "sha256": there["source.json"],
-        "files": len(embeddings),
-        "bytes": sum(path.stat().st_size for path in embeddings),
+        "files": len(stored),
+        "bytes": sum(path.stat().st_size for path in stored),
         "counts": {
             "embedded": 2700,
             "rejected": 0,
@@ -283,7 +305,7 @@ def test_the_manifest_names_every_file_and_what_it_was_made_of(store: str, tmp_p
     assert set(manifest["seconds_by_stage"]) == {"sample", "train", "encode", "merge", "assemble", "evaluate", "gates"}
     source = json.loads((folder / "source.json").read_text())
     hashes = {entry["sha256"] for entry in source["files"]}
-    assert hashes == {hashlib.sha256(path.read_bytes()).hexdigest() for path in embeddings}
+    assert hashes == {hashlib.sha256(path.read_bytes()).hexdigest() for path in stored}
     assert manifest["counts"] == {
         "input": 2700,
         "embedded": 2700,
@@ -312,17 +334,18 @@ def test_what_cannot_be_indexed_is_answered(tmp_path: Path, store: str) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_a_version_that_was_damaged_is_not_pointed_to_again(store: str, tmp_path: Path) -> None:
-    summary = index(IndexConfig(store, str(tmp_path / "a"), "shop"))
-    path = tmp_path / "a" / "shop" / "versions" / summary.version / "index.faiss"
+def test_a_version_that_was_damaged_is_not_pointed_to_again(
+    published: IndexSummary, embeddings: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a" / "shop" / "versions" / published.version / "index.faiss"
     whole = path.read_bytes()
     path.unlink()
-    promotion = run_index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))[1]
+    promotion = run_index(IndexConfig(embeddings, str(tmp_path / "a"), "shop", channel="canary"))[1]
     assert not promotion.moved
     assert f"{path} is missing" in promotion.refused[0].says
     assert not (tmp_path / "a" / "shop" / "channels" / "canary.json").exists()
     path.write_bytes(whole)
-    index(IndexConfig(store, str(tmp_path / "a"), "shop", channel="canary"))
+    index(IndexConfig(embeddings, str(tmp_path / "a"), "shop", channel="canary"))
 
 
 def test_a_flipped_byte_in_an_embedding_file_stops_the_build(store: str, tmp_path: Path) -> None:

@@ -241,7 +241,6 @@ def test_a_night_runs_with_everything_in_a_bucket(night: Path, cli: Any) -> None
     from tests.catalog.object_stores import gcs_server
 
     with gcs_server(night) as bucket:
-        storage._store.cache_clear()
         for path in (night / "catalog.csv", *sorted((night / "pictures").iterdir())):
             storage.put_file(path, f"{bucket}/shop/{path.relative_to(night)}")
         storage.put_file(write_config(night, "../shop/catalog.csv"), f"{bucket}/config/nightly.yaml")
@@ -251,4 +250,3 @@ def test_a_night_runs_with_everything_in_a_bucket(night: Path, cli: Any) -> None
         assert json.loads(storage.read_bytes(f"{bucket}/config/reports/latest.json"))["run"] == done.json["run"]
         root = f"{bucket}/config/artifacts/shop"
         assert verify(root, find_version(root)).vectors == 39
-    storage._store.cache_clear()

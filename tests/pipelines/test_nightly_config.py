@@ -227,6 +227,13 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return whole
 
 
+def refusal(folder: Path, path: str, value: Any) -> str:
+    """What is said to the least configuration with one value that is wrong."""
+    with pytest.raises(UsageError) as refused:
+        read(folder, changed(path, value))
+    return str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
@@ -262,10 +269,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_an_error_is_one_sentence_with_the_file_the_path_the_value_and_what_would_be_right(
     tmp_path: Path, path: str, value: Any, said: str
 ) -> None:
-    with pytest.raises(UsageError) as refused:
-        read(tmp_path, changed(path, value))
-    assert str(refused.value).startswith(f"{tmp_path}/nightly.yaml: {said}")
-    assert "\n" not in str(refused.value)
+    told = refusal(tmp_path, path, value)
+    assert told.startswith(f"{tmp_path}/nightly.yaml: {said}")
+    assert "\n" not in told
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from catalog.errors import CatalogIndexerError, UsageError
 from catalog.storage.base import TransientError
 from pipelines.nightly_config import read_nightly
 from tests.conftest import Finished
-from tests.pipelines.test_nightly_config import changed, read
+from tests.pipelines.test_nightly_config import changed, read, refusal
 
 
 def test_a_place_that_is_no_file_is_named_with_its_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +69,7 @@ def test_a_store_that_does_not_answer_for_now_is_tried_again_by_a_scheduler(monk
 def test_what_a_job_would_find_wrong_is_found_before_the_night_begins(
     tmp_path: Path, path: str, value: Any, said: str
 ) -> None:
-    with pytest.raises(UsageError) as refused:
-        read(tmp_path, changed(path, value))
-    assert str(refused.value).startswith(f"{tmp_path}/nightly.yaml, {said.format(tmp_path)}")
+    assert refusal(tmp_path, path, value).startswith(f"{tmp_path}/nightly.yaml, {said.format(tmp_path)}")
 
 
 def test_a_night_that_is_wrong_leaves_neither_a_lock_nor_a_report(tmp_path: Path, cli: Any) -> None:

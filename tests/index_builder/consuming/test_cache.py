@@ -238,7 +238,6 @@ def test_processes_that_open_at_once_download_once_also_when_one_is_killed(tmp_p
     """Four processes, one of them killed in the middle of its download, and every object asked for twice at most."""
     publish_shop(tmp_path / "source")
     with gcs_server(tmp_path) as bucket:
-        storage._store.cache_clear()
         upload(tmp_path / "source", bucket)
         code = f"""
 import os, signal, sys
@@ -262,7 +261,6 @@ print(len(index.search(np.ones(8), 3)), len(asked))
         others = [subprocess.Popen([*run, ""], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(3)]
         answers = [other.communicate(timeout=120)[0].split() for other in others]
         killed.wait(60)
-    storage._store.cache_clear()
     assert [answer[0] for answer in answers] == ["3"] * 3
     # The killed one may have come last, when there was nothing to download; then it lives.
     assert killed.returncode in (0, -9)

@@ -10,7 +10,7 @@ from catalog import canonical_json, storage
 from catalog.channel import channel_names, read_channel
 from catalog.manifest import ManifestFile, read_manifest
 from catalog.snapshot import Counts, FileEntry, Snapshot
-from catalog.version_log import logged
+from catalog.version_log import read_log
 from index_builder.assembly.code_files import codes_url
 from index_builder.publishing.holdings import look
 from index_builder.publishing.pins import pin
@@ -128,7 +128,6 @@ def reachable() -> set[str]:
 
 def check_whole(versions: set[str]) -> None:
     """Every byte of each version is there."""
+    pointers = {entry.version: entry for entry in read_log(ROOT)}
     for version in sorted(versions):
-        pointer = logged(ROOT, version)
-        assert pointer is not None
-        verify(ROOT, pointer)
+        verify(ROOT, pointers[version])

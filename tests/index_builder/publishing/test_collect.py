@@ -32,14 +32,6 @@ from tests.index_builder.publishing.collected_store import (
 from tests.index_builder.publishing.made_versions import published_version
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> PiecewiseStore:
-    found = PiecewiseStore()
-    monkeypatch.setattr(storage, "store_for", lambda url: found)
-    fill()
-    return found
-
-
 def gc(day: float, retention: Retention = KEEP_ONE, delete: bool = True) -> dict[str, Fate]:
     fates = collect(ROOT, retention, delete, lambda: later(day))
     return {f"{each.path} {each.step}" if each.kind == "codes" else each.path: each for each in fates}

@@ -11,7 +11,6 @@ from catalog import storage
 from catalog.channel import Channel, read_channel, write_channel
 from catalog.errors import CatalogIndexerError
 from catalog.manifest import read_manifest
-from catalog.storage.retry import Retrier, RetryPolicy
 from catalog.version_log import logged
 from index_builder.publishing.collect import collect
 from index_builder.publishing.holdings import look
@@ -26,22 +25,11 @@ from tests.index_builder.publishing.collected_store import (
     ROOT,
     PiecewiseStore,
     check_whole,
-    fill,
     goes,
     later,
     reachable,
 )
 from tests.index_builder.publishing.made_versions import published_version, stored_version
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> PiecewiseStore:
-    found = PiecewiseStore()
-    monkeypatch.setattr(storage, "store_for", lambda url: found)
-    monkeypatch.setattr(storage, "retrier", Retrier(RetryPolicy(attempts=3), sleep=lambda _: None))
-    fill()
-    return found
-
 
 # Days after which what a collector that died was deleting is another one's.
 TAKEN_OVER = 1.1 / 24

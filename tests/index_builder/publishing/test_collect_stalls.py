@@ -10,7 +10,6 @@ import pytest
 from catalog import storage
 from catalog.channel import read_channel
 from catalog.errors import CatalogIndexerError
-from catalog.storage.retry import Retrier, RetryPolicy
 from catalog.version_log import logged
 from index_builder.publishing.collect import Fate, collect
 from index_builder.publishing.holdings import look
@@ -21,7 +20,6 @@ from tests.index_builder.publishing.collected_store import (
     ROOT,
     PiecewiseStore,
     check_whole,
-    fill,
     goes,
     later,
     publish_with_codes,
@@ -50,15 +48,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> PiecewiseStore:
+def store(store: PiecewiseStore, clock: Clock) -> PiecewiseStore:
     """Where everything that nothing needs is marked, and its grace is over."""
-    found = PiecewiseStore()
-    monkeypatch.setattr(storage, "store_for", lambda url: found)
-    monkeypatch.setattr(storage, "retrier", Retrier(RetryPolicy(attempts=3), sleep=lambda _: None))
-    fill()
     clock.gc()
     clock.on(7 * 24)
-    return found
+    return store
 
 
 def build_again() -> None:

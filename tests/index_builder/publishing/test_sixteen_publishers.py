@@ -14,7 +14,8 @@ from index_builder.publishing.promote import Request, promote
 from index_builder.publishing.publish import publish
 from index_builder.publishing.verdict import Verdict
 from index_builder.publishing.verify import verify
-from tests.catalog.test_storage import gcs, root, s3
+from tests.catalog.conftest import gcs, s3
+from tests.catalog.test_storage import root
 from tests.index_builder.publishing.made_versions import stored_version
 
 __all__ = ["gcs", "root", "s3"]  # Fixtures: an empty folder in each kind of store.
