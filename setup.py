@@ -22,6 +22,7 @@ setup(
         "numpy>=1.26,<3",
         "pyarrow>=18,<26",
         "fsspec>=2024.10",
+        "cryptography>=44,<51",  # seals signatures in locations while a job runs
         "google-cloud-storage>=2.18,<4",
         "obstore>=0.12,<0.13",
         "urllib3>=2.2,<3",

@@ -40,6 +40,7 @@ from pipelines.partition_tables import PartitionTables
 _STAT_THREADS = 32
 # The rows of a table that a file is given; its pages depend on that.
 _ROWS_AT_ONCE = 512
+_BETWEEN_LOOKS = 0.1
 _FOLDED_ROWS_AT_ONCE = 4_096
 
 
@@ -90,6 +91,7 @@ class PartitionEncoder:
         self._encoder = encoder
         self._base = base
         self._stopped = threading.Event()
+        self._turn = threading.Lock()
         self._run = Run(settings.store, settings.run_id)
         self._metadata = settings.metadata_schema
         self._file_schema = schema(encoder.info.dimension, settings.vector_type, self._metadata)
@@ -97,6 +99,10 @@ class PartitionEncoder:
     def stop(self) -> None:
         """Makes the partitions that are under way end soon, without a commit: the job fails anyway."""
         self._stopped.set()
+
+    def _check_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise CatalogIndexerError("stopped, because another partition failed")
 
     def encode(self, partition: int, names: Iterable[str]) -> PartitionResult:
         """Does what the partition lacks and commits it; a partition committed by an earlier try is only read.
@@ -204,12 +210,11 @@ class PartitionEncoder:
     ) -> Iterator[tuple[int, LoadedImage | str]]:
         """Reads and encodes rows, in order. Yields those for the new file, with the new image, or with the version of
         one whose bytes are the known ones; the others go to `rejects`, `kept` and `stale`."""
-        requests = (
+        requests = self._in_turn(
             ImageRequest(rows.uris[row], item.content_hash if (item := rows.stored(row)) else None) for row in numbers
         )
         for row, answer in zip(numbers, self._encoder.encode_all(requests, meter), strict=True):
-            if self._stopped.is_set():
-                raise CatalogIndexerError("stopped, because another partition failed")
+            self._check_stopped()
             version = rows.versions[row] if self._settings.changes is Changes.COLUMN else None
             if isinstance(answer, LoadFailure):
                 if answer.reason in TRANSIENT and rows.stored(row):
@@ -232,6 +237,16 @@ class PartitionEncoder:
                 rejects.add(_reject(rows, row, Reason.INVALID_VECTOR, problem, version or answer.source_version))
             else:
                 yield row, replace(answer, source_version=version or answer.source_version)
+
+    def _in_turn(self, requests: Iterable[ImageRequest]) -> Iterator[ImageRequest]:
+        """Requests of one partition at a time: those of the next begin when these are all under way. A worker that is
+        lost takes no more with it than one partition and what the next has begun meanwhile."""
+        while not self._turn.acquire(timeout=_BETWEEN_LOOKS):
+            self._check_stopped()
+        try:
+            yield from requests
+        finally:
+            self._turn.release()
 
 
 def _reject(rows: PartitionRows, row: int, reason: Reason, detail: str, version: str | None) -> Reject:
