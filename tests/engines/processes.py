@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ BOOT = REPOSITORY / ".tools" / "bin" / "beam-boot"
 # Java 17 keeps these to itself, and both engines look inside.
 _OPENED = ("java.lang", "java.lang.invoke", "java.net", "java.nio", "java.util", "java.util.concurrent", "sun.nio.ch")
 _PATIENCE = 90.0
+_PR_SET_PDEATHSIG = 1
 
 
 def free_port() -> int:
@@ -57,6 +59,11 @@ def require_engine(name: str) -> Path:
     return folder
 
 
+def _end_with_parent() -> None:
+    """Has the kernel end this process when the one that started it is gone, whatever became of that."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Processes:
     """What a cluster is made of. Every process leads a group of its own, so that what it started ends with it."""
 
@@ -89,6 +96,7 @@ class Processes:
                 stderr=log,
                 env={**os.environ, **env},
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     def kill(self, name: str) -> None:
