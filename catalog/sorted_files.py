@@ -20,6 +20,8 @@ Ties = Callable[[pa.Table], Sequence[Any]]
 
 _BATCH_ROWS = 2_048
 _BATCH_BYTES = 512 << 10
+# Rows that are copied at a time to have their keys made.
+_KEYS_AT_ONCE = 64
 # Files of which a batch each is held; more are merged to fewer first.
 _MERGED_AT_ONCE = 16
 
@@ -37,7 +39,8 @@ def in_order(table: pa.Table, ties: Ties) -> pa.Table:
         places = np.flatnonzero(tied)
         if len(places):
             group = np.concatenate([[0], np.cumsum(~same)])[places].tolist()
-            keys = ties(table.take(pa.array(order[places])))
+            some = (order[places[start : start + _KEYS_AT_ONCE]] for start in range(0, len(places), _KEYS_AT_ONCE))
+            keys = [key for rows in some for key in ties(table.take(pa.array(rows)))]
             order[places] = order[places][sorted(range(len(places)), key=lambda each: (group[each], keys[each]))]
     return table.take(pa.array(order)).combine_chunks()
 
