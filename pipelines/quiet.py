@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import grpc
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.worker import sdk_worker
 
 
@@ -15,6 +16,12 @@ def quieten() -> None:
     """Silences Beam's workers in this process while their log is off; does no more when called again."""
     sdk_worker.print = _print_where_it_logs
     _leave_out_lost_connections()
+    logging.getLogger(PipelineOptions.__module__).addFilter(_is_no_complaint)
+
+
+def _is_no_complaint(record: logging.LogRecord) -> bool:
+    """Not of flags, all of which were checked: Beam complains of those that its job servers alone know."""
+    return not record.getMessage().startswith("Unparseable argument")
 
 
 def _logs() -> bool:
