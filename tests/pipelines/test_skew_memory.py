@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,9 @@ from catalog.run import Run
 from tests.conftest import REPOSITORY, absent, draw_picture
 
 ROWS, PARTITIONS, METADATA_BYTES = 2_400, 16, 32_768
-# Megabytes. The rows of an average partition have 5, those of one ten times the others 31, those of the one id 24; and
-# who held them would hold them several times.
-_TOLERANCE = 25
+# Megabytes. The rows of an average partition have 5, those of one ten times the others 31, and who holds them, holds
+# them several times: with slices of any size it is 200 more. Threads and allocators move what is measured by up to 40.
+_TOLERANCE = 70
 METADATA = pa.schema([("price", pa.int64()), ("text", pa.string())])
 KEY = b"k" * 32
 
@@ -114,6 +115,7 @@ def embedded(folder: Path, skew: str) -> dict:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
     )
     assert done.returncode == 0, done.stderr
     return {**json.loads(done.stdout), "chunks": max(map(len, runs["first"]))}
