@@ -11,7 +11,7 @@ from index_builder.planning.index_plan import IndexPlan
 from index_builder.publishing.verdict import Thresholds
 
 # Part of a version's id: raised when the same snapshot and plan would give other bytes.
-BUILDER_VERSION = 4
+BUILDER_VERSION = 5
 
 
 @dataclass(frozen=True)
