@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,10 +21,11 @@ from catalog.sealed import seal, unseal
 from catalog.sorted_files import in_order, read_sorted, write_sorted
 
 _TIMES_THE_MEAN = 4
-_FEWEST = 64
+_FEWEST = 4
 _FEWEST_OF_ALL_READERS = 4_096
 # A column of text holds no more than 2 GiB.
 _MOST_BYTES = 512 << 20
+_JOINED_BLOCKS = 1_000
 _SEALED = "sealed"
 
 
@@ -36,7 +38,7 @@ def rows_a_chunk(rows: int, partitions: int, readers: int) -> int:
         readers: that read at once; all of them add to a chunk.
 
     Of a catalog that is not skewed nearly every row is in chunk 0. However rows are distributed, a chunk has at most
-    four times the rows of an average partition, and beside them 4,096, or 64 a reader.
+    four times the rows of an average partition, and beside them 4,096, or 4 a reader.
     """
     return max(_FEWEST, _FEWEST_OF_ALL_READERS // max(1, readers), _TIMES_THE_MEAN * -(-rows // partitions))
 
@@ -83,14 +85,24 @@ def store_rows(folder: str, blocks: Iterable[pa.RecordBatch], key: bytes) -> Ite
         blocks: of `catalog.rows.row_schema`.
         key: that seals locations with something in them that could be a secret.
     """
-    waiting: list[pa.RecordBatch] = []
-    for block in blocks:
-        if waiting and sum(each.nbytes for each in waiting) + block.nbytes > _MOST_BYTES:
-            yield _store(folder, pa.Table.from_batches(waiting), key)
-            waiting = []
-        waiting.append(block)
-    if waiting:
-        yield _store(folder, pa.Table.from_batches(waiting), key)
+    joined: list[pa.RecordBatch] = []
+    held = 0
+    for block in _joined(blocks):
+        if joined and held + block.nbytes > _MOST_BYTES:
+            yield _store(folder, pa.Table.from_batches(joined), key)
+            joined, held = [], 0
+        joined.append(block)
+        held += block.nbytes
+    if joined:
+        yield _store(folder, pa.Table.from_batches(joined), key)
+
+
+def _joined(blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in fewer blocks: a partition of a large catalog comes in blocks of a row or two, each of which
+    takes kilobytes beside its rows."""
+    remaining = iter(blocks)
+    while several := list(islice(remaining, _JOINED_BLOCKS)):
+        yield pa.concat_batches(several)
 
 
 def _store(folder: str, rows: pa.Table, key: bytes) -> str:
@@ -99,7 +111,10 @@ def _store(folder: str, rows: pa.Table, key: bytes) -> str:
         stored = _sealed(in_order(rows, content_keys), key)
         write_sorted(path, [stored], stored.schema)
         name = f"{_digest(path)}.arrow"
-        storage.put_file(path, storage.join(folder, name))
+        try:
+            storage.put_file(path, storage.join(folder, name))
+        except FileNotFoundError as error:
+            raise _gone(folder, error) from None
     return name
 
 
@@ -144,10 +159,14 @@ def read_rows(folder: str, names: Iterable[str], scratch: Path, key: bytes) -> I
         for rows in read_sorted(paths, scratch, content_keys):
             yield _unsealed(rows, key)
     except FileNotFoundError as error:
-        raise ConflictError(
-            f"rows of a partition are gone from {folder} ({error}), as when the same command ran twice at once; run it "
-            "again to see the outcome"
-        ) from None
+        raise _gone(folder, error) from None
+
+
+def _gone(folder: str, error: FileNotFoundError) -> ConflictError:
+    return ConflictError(
+        f"rows of a partition are gone from {folder} ({error}), as when the same command ran twice at once; run it "
+        "again to see the outcome"
+    )
 
 
 def _local(url: str, scratch: Path) -> Path:

@@ -104,8 +104,10 @@ class Run:
         return storage.join(self.folder, "rows", f"{partition:05d}")
 
     def forget_rows(self) -> None:
-        """Removes the rows on their way: everything that comes of them is stored."""
-        storage.delete_tree(storage.join(self.folder, "rows"))
+        """Removes the rows on their way, when everything that comes of them is stored. What cannot be removed now is by
+        the next run."""
+        with contextlib.suppress(OSError):
+            storage.delete_tree(storage.join(self.folder, "rows"))
 
     def store_rejects(
         self, partition: int, rejects: RejectPile, before: RejectsEntry | None

@@ -7,6 +7,7 @@ decoded.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -22,10 +23,16 @@ _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 class ImageEncoder:
-    """Encodes images; one a process is enough, for any number of callers."""
+    """Encodes images; one a process is enough, for any number of callers.
+
+    Attributes:
+        info: of the encoder.
+        turn: for callers that want their images to be under way one caller after the other.
+    """
 
     def __init__(self, encoder: Encoder, limits: DecodeLimits, threads: int | None = None) -> None:
         self.info = encoder.info
+        self.turn = threading.Lock()
         self._encoder = encoder
         self._loader = ImageLoader(
             encoder.info.input_size, limits, threads, encoder.encode if encoder.one_by_one else None

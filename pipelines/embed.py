@@ -120,8 +120,13 @@ def embed(
     the_run = Run(job.work.store, job.work.run_id)
     before = the_run.embedded()
     encoding = time.monotonic()
-    with watched(the_run.committed, job.finish.partitions, job.finish.rows, report):
-        run(pipeline)
+    try:
+        with watched(the_run.committed, job.finish.partitions, job.finish.rows, report):
+            run(pipeline)
+    except CatalogIndexerError:  # The same command would end the same, or begin with rows of its own.
+        the_run.forget_rows()
+        raise
+    the_run.forget_rows()
     try:
         summary = the_run.read_summary()
     except FileNotFoundError:

@@ -63,6 +63,8 @@ def build(
         (names, every)
         | beam.Flatten()
         | "ToPartitions" >> beam.GroupByKey()
+        # By hash, an engine may have given a worker half as many partitions again as another.
+        | "SpreadPartitions" >> beam.Reshuffle()
         | "EncodePartition" >> encode
         | "Collect" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
         | "Finish" >> beam.ParDo(FinishRun(work, finish))
@@ -214,10 +216,11 @@ class FinishRun(beam.DoFn):
         run = Run(self._work.store, self._work.run_id)
         try:
             self._publish(run, sorted(results, key=lambda result: result.partition))
-        except CatalogIndexerError:
-            run.forget_rows()
-            raise
-        run.forget_rows()
+        finally:
+            # Where nobody waits, this is the end. Else the launcher does it: an engine that loses a worker in the
+            # middle of this step may have to do partitions again, which need their rows.
+            if not self._finish.is_awaited:
+                run.forget_rows()
 
     def _publish(self, run: Run, results: Sequence[PartitionResult]) -> None:
         snapshot = assemble_snapshot(results, self._work, self._finish)

@@ -5,10 +5,11 @@ This is the body of the fused DoFn, callable without Beam, by several threads at
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -91,7 +92,6 @@ class PartitionEncoder:
         self._encoder = encoder
         self._base = base
         self._stopped = threading.Event()
-        self._turn = threading.Lock()
         self._run = Run(settings.store, settings.run_id)
         self._metadata = settings.metadata_schema
         self._file_schema = schema(encoder.info.dimension, settings.vector_type, self._metadata)
@@ -210,43 +210,47 @@ class PartitionEncoder:
     ) -> Iterator[tuple[int, LoadedImage | str]]:
         """Reads and encodes rows, in order. Yields those for the new file, with the new image, or with the version of
         one whose bytes are the known ones; the others go to `rejects`, `kept` and `stale`."""
-        requests = self._in_turn(
+        wanted = (
             ImageRequest(rows.uris[row], item.content_hash if (item := rows.stored(row)) else None) for row in numbers
         )
-        for row, answer in zip(numbers, self._encoder.encode_all(requests, meter), strict=True):
-            self._check_stopped()
-            version = rows.versions[row] if self._settings.changes is Changes.COLUMN else None
-            if isinstance(answer, LoadFailure):
-                if answer.reason in TRANSIENT and rows.stored(row):
-                    stale.append(row)
+        # Closed also where an error leaves it half way, which would keep the turn.
+        with contextlib.closing(self._in_turn(wanted)) as requests:
+            for row, answer in zip(numbers, self._encoder.encode_all(requests, meter), strict=True):
+                self._check_stopped()
+                version = rows.versions[row] if self._settings.changes is Changes.COLUMN else None
+                if isinstance(answer, LoadFailure):
+                    if answer.reason in TRANSIENT and rows.stored(row):
+                        stale.append(row)
+                    else:
+                        rejects.add(_reject(rows, row, answer.reason, answer.detail, version or answer.source_version))
+                    continue
+                if isinstance(answer, SameContent):
+                    item = rows.stored(row)
+                    assert item is not None
+                    told = self._settings.changes is Changes.STORE or version is not None
+                    if rows.says_the_same(row) and not (
+                        told and item.source_version != (version or answer.source_version)
+                    ):
+                        kept.append(row)
+                    else:
+                        yield row, version or answer.source_version
+                    continue
+                assert answer.vector is not None
+                problem = _vector_problem(answer.vector, self._encoder.info.metric, self._settings.vector_type)
+                if problem:
+                    rejects.add(_reject(rows, row, Reason.INVALID_VECTOR, problem, version or answer.source_version))
                 else:
-                    rejects.add(_reject(rows, row, answer.reason, answer.detail, version or answer.source_version))
-                continue
-            if isinstance(answer, SameContent):
-                item = rows.stored(row)
-                assert item is not None
-                told = self._settings.changes is Changes.STORE or version is not None
-                if rows.says_the_same(row) and not (told and item.source_version != (version or answer.source_version)):
-                    kept.append(row)
-                else:
-                    yield row, version or answer.source_version
-                continue
-            assert answer.vector is not None
-            problem = _vector_problem(answer.vector, self._encoder.info.metric, self._settings.vector_type)
-            if problem:
-                rejects.add(_reject(rows, row, Reason.INVALID_VECTOR, problem, version or answer.source_version))
-            else:
-                yield row, replace(answer, source_version=version or answer.source_version)
+                    yield row, replace(answer, source_version=version or answer.source_version)
 
-    def _in_turn(self, requests: Iterable[ImageRequest]) -> Iterator[ImageRequest]:
+    def _in_turn(self, requests: Iterable[ImageRequest]) -> Generator[ImageRequest]:
         """Requests of one partition at a time: those of the next begin when these are all under way. A worker that is
         lost takes no more with it than one partition and what the next has begun meanwhile."""
-        while not self._turn.acquire(timeout=_BETWEEN_LOOKS):
+        while not self._encoder.turn.acquire(timeout=_BETWEEN_LOOKS):
             self._check_stopped()
         try:
             yield from requests
         finally:
-            self._turn.release()
+            self._encoder.turn.release()
 
 
 def _reject(rows: PartitionRows, row: int, reason: Reason, detail: str, version: str | None) -> Reject:

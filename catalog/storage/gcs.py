@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,6 +21,8 @@ from catalog.storage.object_client import NO_RETRIES, ObjectClients, client_opti
 _IN_ONE_REQUEST = 8 << 20
 # Reads of an object that is replaced again and again.
 _TRIES = 10
+# Connections of Google's client to one host are this many.
+_DELETERS = 10
 
 
 class GcsStore(Store):
@@ -165,8 +168,11 @@ class GcsStore(Store):
             self._blob(url).delete(retry=None)
 
     def delete_tree(self, prefix: str) -> None:
-        for url in list(self.list_files(prefix)):
-            self.delete(url)
+        # All are tried before the first failure is told, so that another attempt has only what is left.
+        with ThreadPoolExecutor(_DELETERS) as pool:
+            deletions = [pool.submit(self.delete, url) for url in self.list_files(prefix)]
+        for deletion in deletions:
+            deletion.result()
 
 
 @contextlib.contextmanager

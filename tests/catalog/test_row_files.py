@@ -70,6 +70,7 @@ def test_the_same_rows_have_the_same_name_whatever_their_order_and_are_read_sort
 
 def test_very_large_chunks_become_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_files, "_MOST_BYTES", 100)
+    monkeypatch.setattr(row_files, "_JOINED_BLOCKS", 1)
     rows = [row(f"i{number}", origin=f"c.csv row {number}") for number in range(9)]
     names = list(store_rows(str(tmp_path), batches(rows), KEY))
     assert len(names) > 2

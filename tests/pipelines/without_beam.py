@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from catalog.errors import CatalogIndexerError
 from catalog.run import PartitionResult, Run
 from pipelines.embed import EmbedConfig, prepare
 from pipelines.embed_steps import EncodePartition, FinishRun, ReadRows, StoreRows
@@ -28,8 +29,13 @@ def embed_without_beam(config: EmbedConfig) -> dict:
         results += [late.value for late in step.finish_bundle()]
     finally:
         step.teardown()
-    FinishRun(job.work, job.finish).process(results)
     run = Run(job.work.store, job.work.run_id)
+    try:
+        FinishRun(job.work, job.finish).process(results)
+    except CatalogIndexerError:
+        run.forget_rows()
+        raise
+    run.forget_rows()
     summary = run.read_summary()
     if not summary["changed"]:
         run.forget()
