@@ -1,12 +1,13 @@
 """Seconds and shuffled bytes of the jobs on one worker and on two, on each engine.
 
 `python -m benchmarks.scaling --json` draws a catalog of JPEGs and makes a store of random vectors; then, on the local
-runner, on Spark and on Flink (the clusters of `tests.engines`: separate processes on loopback, one slot a worker,
-`--threads 1`), embeds the catalog with the colour histogram (decoding is nearly all of its work) and indexes the store,
+runner, on Spark and on Flink (the clusters of `tests.engines`: separate processes on loopback, one slot and one core a
+worker, `--threads 1`; of the local runner, processes on as many cores), embeds the catalog with the colour histogram (decoding is nearly all of its work) and indexes the store,
 once with one worker and once with two:
 
   seconds          of the whole command, with the start of the job server and of the workers
-  rows_per_second  of embed between its first commit and its last; of index in its stage `encode`
+  rows_per_second  of embed between its first commit and its last; of index in its stage `encode`, whose units are
+                   2^18 rows: give eight at least
   speed_up         of two workers over one, by both
   overhead         what an engine adds to the local runner: seconds a job, and milliseconds a row
   shuffled_bytes   a row, written by workers for others, as the engine counts them
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +58,7 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=3_200)
-    parser.add_argument("--vectors", type=int, default=200_000)
+    parser.add_argument("--vectors", type=int, default=1 << 21)
     parser.add_argument("--engines", nargs="+", default=["local", *_CLUSTERS], choices=["local", *_CLUSTERS])
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -125,9 +127,14 @@ def engine_flags(
     """Beam's flags for an engine of that many workers, running while the body does; and what it has shuffled so far."""
     if engine == "local":
         several = ("--direct_running_mode=multi_processing", f"--direct_num_workers={workers}")
-        yield several, lambda: None
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, sorted(before)[:workers])
+        try:
+            yield several, lambda: None
+        finally:
+            os.sched_setaffinity(0, before)
         return
-    cluster = _CLUSTERS[engine](folder / f"cluster-{engine}-{workers}", workers)
+    cluster = _CLUSTERS[engine](folder / f"cluster-{engine}-{workers}", workers, a_core_each=True)
     try:
         cluster.start()
         yield tuple(cluster.beam_arguments()), lambda: shuffled_bytes(cluster)

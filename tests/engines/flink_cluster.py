@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,17 @@ _TASK_MANAGER_MEMORY = {
 
 
 class FlinkCluster:
-    """See the module."""
+    """See the module.
+
+    Args:
+        folder: for its logs and files; it is made.
+        workers: how many.
+        a_core_each: whether each of them, with its Python worker, has a core of its own and no other.
+    """
 
     name = "flink"
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    def __init__(self, folder: Path, workers: int, a_core_each: bool = False) -> None:
         folder.mkdir()
         jars = require_engine(self.name)
         self._classpath = f"{jars}/jars/*"
@@ -41,6 +48,7 @@ class FlinkCluster:
         self.worker = Worker(folder)
         self.workers = workers
         self._started = 0
+        self._a_core_each = a_core_each
         (folder / "conf").mkdir()
         (folder / "tmp").mkdir()
         self._rpc, self._rest = free_port(), free_port()
@@ -80,7 +88,9 @@ class FlinkCluster:
         """One task manager more."""
         self._started += 1
         conf = ["--configDir", str(self._folder / "conf")]
-        self._processes.start_java(f"task-manager-{self._started}", self._classpath, _TASK_MANAGER, conf, "512m", {})
+        core = (self._started - 1) % (os.cpu_count() or 1) if self._a_core_each else None
+        name = f"task-manager-{self._started}"
+        self._processes.start_java(name, self._classpath, _TASK_MANAGER, conf, "512m", {}, core)
 
     def kill_worker(self) -> None:
         """SIGKILL to the task manager that was started last."""

@@ -72,11 +72,20 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start_java(
-        self, name: str, classpath: str, main: str, arguments: Sequence[str], memory: str, env: Mapping[str, str]
+        self,
+        name: str,
+        classpath: str,
+        main: str,
+        arguments: Sequence[str],
+        memory: str,
+        env: Mapping[str, str],
+        core: int | None = None,
     ) -> None:
-        """Starts a Java program; what it says goes to `<name>.log`."""
+        """Starts a Java program, on one core if that is given; what it says goes to `<name>.log`."""
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
+        pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
         command = [
+            *pinned,
             "java",
             f"-Xmx{memory}",
             "-XX:+UseSerialGC",

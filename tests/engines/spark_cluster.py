@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from tests.engines.processes import Processes, answers, free_port, require_engine, wait_until
@@ -13,16 +14,23 @@ _WORKER = "org.apache.spark.deploy.worker.Worker"
 
 
 class SparkCluster:
-    """See the module."""
+    """See the module.
+
+    Args:
+        folder: for its logs and files; it is made.
+        workers: how many.
+        a_core_each: whether each of them, with its Python worker, has a core of its own and no other.
+    """
 
     name = "spark"
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    def __init__(self, folder: Path, workers: int, a_core_each: bool = False) -> None:
         folder.mkdir()
         self._home = require_engine(self.name)
         self._folder = folder
         self._processes = Processes(folder)
         self._started = 0
+        self._a_core_each = a_core_each
         self.worker = Worker(folder)
         self.event_logs = folder / "events"
         self.event_logs.mkdir()
@@ -44,7 +52,8 @@ class SparkCluster:
         self._started += 1
         folder = self._folder / f"worker-{self._started}"
         size = ["--cores", "1", "--memory", "1g", "--host", "127.0.0.1", "--webui-port", "0"]
-        self._start(f"worker-{self._started}", _WORKER, [*size, "--work-dir", str(folder), self.master])
+        core = (self._started - 1) % (os.cpu_count() or 1) if self._a_core_each else None
+        self._start(f"worker-{self._started}", _WORKER, [*size, "--work-dir", str(folder), self.master], core)
 
     def kill_worker(self) -> None:
         """SIGKILL to the worker that was started last, and to its executor."""
@@ -79,6 +88,6 @@ class SparkCluster:
     def stop(self) -> None:
         self._processes.stop()
 
-    def _start(self, name: str, main: str, arguments: list[str]) -> None:
+    def _start(self, name: str, main: str, arguments: list[str], core: int | None = None) -> None:
         env = {"SPARK_HOME": str(self._home), "SPARK_SCALA_VERSION": "2.12", "SPARK_LOCAL_IP": "127.0.0.1"}
-        self._processes.start_java(name, f"{self._home}/jars/*", main, arguments, "256m", env)
+        self._processes.start_java(name, f"{self._home}/jars/*", main, arguments, "256m", env, core)
