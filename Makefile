@@ -61,6 +61,8 @@ tools:
 
 # Maven's runners of the Beam version in the lock; where a repository lacks those, the ones that the poms name.
 engines:
+	@[ -f $(ENGINES)/beam-$(BEAM) ] || { rm -rf $(ENGINES) $(TOOLS)/prism $(TOOLS)/beam-boot && \
+	    mkdir -p $(ENGINES) $(TOOLS) && touch $(ENGINES)/beam-$(BEAM); }
 	@if [ -x $(TOOLS)/prism ]; then :; \
 	elif command -v go > /dev/null; then echo "building Prism" && \
 	    GOBIN=$(CURDIR)/$(TOOLS) go install $(PRISM); \
@@ -71,7 +73,8 @@ engines:
 	    for engine in spark flink; do \
 	        [ -f $(ENGINES)/$$engine/job-server.jar ] || { echo "fetching $$engine" && \
 	            maven="mvn -B -q -f tests/engines/jars/$$engine/pom.xml package -Dengine.output=$(ENGINES)/$$engine" && \
-	            { $$maven -Dbeam.version=$(BEAM) -Dbeam.job-service.version=$(BEAM) > /dev/null 2>&1 || $$maven; }; } \
+	            { $$maven -Dbeam.version=$(BEAM) -Dbeam.job-service.version=$(BEAM) > /dev/null 2>&1 || \
+	            { echo "not with Beam $(BEAM); with what its pom names" && $$maven; }; }; } \
 	        || exit 1; done; \
 	else echo "Go, Java or Maven is not installed: the tests on Spark and Flink will be skipped"; fi
 

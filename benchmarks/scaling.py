@@ -2,8 +2,8 @@
 
 `python -m benchmarks.scaling --json` draws a catalog of JPEGs and makes a store of random vectors; then, on the local
 runner, on Spark and on Flink (the clusters of `tests.engines`: separate processes on loopback, one slot and one core a
-worker, `--threads 1`; of the local runner, processes on as many cores), embeds the catalog with the colour histogram (decoding is nearly all of its work) and indexes the store,
-once with one worker and once with two:
+worker, `--threads 1`; of the local runner, processes on as many cores), embeds the catalog with the colour histogram
+(decoding is nearly all of its work) and indexes the store, once with one worker and once with two:
 
   seconds          of the whole command, with the start of the job server and of the workers
   rows_per_second  of embed between its first commit and its last; of index in its stage `encode`, whose units are

@@ -1,4 +1,4 @@
-"""Texts that may be secret, kept for a while where others can read: sealed with a key that is stored nowhere.
+"""Texts that may be secret, kept for a while where others can read: sealed with a key that is kept elsewhere.
 
 AES-SIV (RFC 5297) is deterministic: equal texts of one place are sealed alike, so that the same rows are the same bytes
 in every try of a run.

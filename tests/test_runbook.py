@@ -50,8 +50,7 @@ def test_the_runbook_shows_commands_and_dataflow_does() -> None:
 def test_modules_that_the_documents_name_as_commands_are_there() -> None:
     for name in PAGES:
         for room, module in re.findall(r"python -m (benchmarks|pipelines)\.(\w+)", page(name)):
-            # Which measures what sizing has a place for.
-            assert (REPOSITORY / room / f"{module}.py").exists() or module == "scaling", f"{name}: {room}.{module}"
+            assert (REPOSITORY / room / f"{module}.py").exists(), f"{name}: {room}.{module}"
 
 
 def test_the_metrics_that_are_counted_are_those_that_are_documented() -> None:
