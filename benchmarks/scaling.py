@@ -41,6 +41,7 @@ from tests.engines.flink_cluster import FlinkCluster
 from tests.engines.spark_cluster import SparkCluster
 
 _CLUSTERS = {"spark": SparkCluster, "flink": FlinkCluster}
+ENGINES = ["local", *_CLUSTERS]
 _DRAWN = 64
 _DIMENSION = 64
 _PARTITIONS = 32
@@ -59,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=3_200)
     parser.add_argument("--vectors", type=int, default=1 << 21)
-    parser.add_argument("--engines", nargs="+", default=["local", *_CLUSTERS], choices=["local", *_CLUSTERS])
+    parser.add_argument("--engines", nargs="+", default=ENGINES, choices=ENGINES)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
