@@ -145,6 +145,7 @@ def test_the_embed_job_has_its_steps_in_order_and_its_workers_the_image(
     assert {each["containerImage"] for each in pool["sdkHarnessContainerImages"]} == {IMAGE}
     assert job.request["type"] == "JOB_TYPE_BATCH"
     assert job.hints() == {}
+    assert job.staged() == {}
     assert not [*storage.list_files(f"{bucket}/e/snapshots")]  # Nothing ran.
 
 
