@@ -10,6 +10,7 @@ from typing import Any
 
 from catalog import storage
 from catalog.errors import UsageError
+from encoders.registry import files_of
 from pipelines.engine_presets import (
     BOOT,
     ONE_PROCESS,
@@ -253,6 +254,9 @@ def _check_places(engine: str | None, options: Mapping[str, Any], job: Job) -> l
             )
         if engine is not None:
             notes.append(f"{flag} {place} must be on a disk that all workers share")
+    files = files_of(job.encoder) if job.encoder else None
+    if files and storage.scheme_of(files) == "file" and engine is not None and not is_on_this_machine(engine, options):
+        notes.append(f"--encoder {job.encoder} must be in the worker image under the same path")
     return notes
 
 

@@ -52,10 +52,12 @@ class Job:
     Attributes:
         hints: resource hints of its steps, `accelerator` and `min_ram`.
         places: what its workers read and write, path or URL, each with the flag that names it.
+        encoder: SPEC of what its workers load, if they do: its files may be in their image.
     """
 
     hints: Mapping[str, str] = field(default_factory=dict)
     places: Sequence[tuple[str, str]] = ()
+    encoder: str | None = None
 
 
 @dataclass(frozen=True)

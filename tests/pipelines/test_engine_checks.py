@@ -211,6 +211,18 @@ def test_places_that_the_workers_do_not_see_are_refused_or_told() -> None:
         assert checked(engine, *flags, job=bucket) == []
 
 
+@pytest.mark.parametrize("encoder", ["savedmodel:models/v3?size=224", "keras:ResNet50@/models/r.weights.h5"])
+def test_a_model_on_this_machine_may_be_in_the_image_and_is_told(encoder: str) -> None:
+    job = Job(encoder=encoder)
+    for engine in ("spark", "flink", "dataflow"):
+        said = [f"--encoder {encoder} must be in the worker image under the same path"]
+        assert checked(engine, *LEAST[engine], job=job) == said
+        for elsewhere in ("savedmodel:gs://b/v3", "keras:ResNet50", "keras:ResNet50@random", "tfhub:google/x/1"):
+            assert checked(engine, *LEAST[engine], job=Job(encoder=elsewhere)) == []
+    assert checked("local", job=job) == []
+    assert checked("spark", "--spark_master_url=spark://localhost:7077", job=job) == []
+
+
 def test_the_memory_of_this_process_is_for_workers_inside_of_it() -> None:
     job = Job(places=[("--output", "memory://e")])
     for engine, flags in (
