@@ -239,7 +239,7 @@ def _check_places(engine: str | None, options: Mapping[str, Any], job: Job) -> l
     together = (
         options.get("direct_running_mode") != "multi_processing"
         if engine == "local"
-        else engine != "dataflow" and options.get("environment_type") == "LOOPBACK"
+        else options.get("environment_type") == "LOOPBACK"  # Which Dataflow is refused above.
     )
     notes = []
     for flag, place in job.places:

@@ -233,6 +233,7 @@ def test_the_memory_of_this_process_is_for_workers_inside_of_it() -> None:
         assert checked(engine, *flags, job=job) == []
     for engine, flags in (
         ("local", ("--direct_running_mode=multi_processing",)),
+        ("local", ("--direct_running_mode=multi_processing", "--environment_type=LOOPBACK")),
         ("spark", ("--spark_master_url=local[2]", "--environment_type=PROCESS")),
         ("flink", FLINK),
         ("dataflow", DATAFLOW),
