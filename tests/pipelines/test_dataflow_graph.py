@@ -138,7 +138,7 @@ def test_the_embed_job_has_its_steps_in_order_and_its_workers_the_image(
     job = embed_job(make_catalog(20), bucket, tmp_path)
     assert job.steps() == [
         *("Files", "SpreadFiles", "ReadRows", "ToChunks", "StoreRows", "Partitions", "Flatten", "ToPartitions"),
-        *("EncodePartition", "Collect", "Finish"),
+        *("SpreadPartitions", "EncodePartition", "Collect", "Finish"),
     ]
     assert job.images() == {IMAGE}
     (pool,) = job.request["environment"]["workerPools"]
