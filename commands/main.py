@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.setFormatter(SecretsLeftOut("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.ERROR, handlers=[log])
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    logging.getLogger("pipelines").setLevel(logging.WARNING)
     if not args.debug:
         # Workers log the traceback of every error, also of those that are answered below with one sentence.
         for module in ("runners.common", "runners.worker", "runners.portability.fn_api_runner"):

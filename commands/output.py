@@ -25,9 +25,12 @@ class SecretsLeftOut(logging.Formatter):
 
 
 class EnginesLeftOut(logging.Filter):
-    """Nothing of what an engine logs of an error: it is answered with one sentence."""
+    """Nothing of what an engine logs of an error: it is answered with one sentence. But what Dataflow says of a job is
+    nowhere else on this machine: its errors, and where its page is."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if "/apache_beam/runners/dataflow/" in record.pathname:
+            return record.levelno >= logging.WARNING
         return not (record.name.startswith(("PrismRunner", "SdkWorker")) or "/apache_beam/runners/" in record.pathname)
 
 

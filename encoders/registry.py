@@ -49,6 +49,15 @@ def check_spec(spec: str) -> None:
         load_encoder(spec)
 
 
+def files_of(spec: str) -> str | None:
+    """The path or URL of the files that a SPEC names; None where it names none, as with a handle of TF-Hub."""
+    kind, _, location = spec.partition(":")
+    if kind == "savedmodel":
+        return location.partition("?")[0]
+    weights = location.partition("@")[2] if kind == "keras" else ""
+    return None if weights in ("", "imagenet", "random") else weights
+
+
 def with_precision(spec: str, precision: str) -> str:
     """`spec` with another precision. Raises UsageError for an encoder that has only one."""
     if precision == "float32":

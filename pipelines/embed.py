@@ -75,7 +75,7 @@ class EmbedConfig:
         places = [("--output", self.output), *(("--catalog", place) for place in self.source.catalogs)]
         if self.source.images_root:
             places.append(("--images-root", self.source.images_root))
-        return Job(self.hints, places)
+        return Job(self.hints, places, self.encoder)
 
 
 @dataclass(frozen=True)

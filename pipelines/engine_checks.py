@@ -10,14 +10,17 @@ from typing import Any
 
 from catalog import storage
 from catalog.errors import UsageError
+from encoders.registry import files_of
 from pipelines.engine_presets import (
     BOOT,
+    ONE_PROCESS,
     FlinkCluster,
     Job,
     accelerators,
     is_local_master,
     is_on_this_machine,
     runner_name,
+    shares_gpus,
     short_version,
 )
 
@@ -126,6 +129,7 @@ def _check_flink(options: Mapping[str, Any], cluster: FlinkCluster | None) -> No
     if "attached_mode" in options:  # A flag without a value, which turns it off.
         raise UsageError("--attached_mode: the launcher waits for what the job has written; leave it out")
     if options.get("job_endpoint"):
+        _check_parallelism(options)
         return
     if options.get("flink_master") is None:
         raise UsageError(
@@ -140,6 +144,10 @@ def _check_flink(options: Mapping[str, Any], cluster: FlinkCluster | None) -> No
             f"--flink_version={version}, and the cluster at {options['flink_master']} is Flink {cluster.version}; they "
             "must be the same"
         )
+    _check_parallelism(options)
+
+
+def _check_parallelism(options: Mapping[str, Any]) -> None:
     if options.get("parallelism", -1) < 1:
         raise UsageError(
             "--engine flink needs --parallelism, the task slots of the cluster; without it Flink may run the whole job "
@@ -172,7 +180,9 @@ def _check_environment(engine: str, options: Mapping[str, Any]) -> None:
             f'{{"command": "{BOOT}"}} for --environment_type=PROCESS'
         )
     staged = [name for name in _STAGED if options.get(name)]
-    if staged and kind != "LOOPBACK" and not near and not options.get("artifacts_dir"):
+    # Which is put together and sent from here, with what is staged.
+    jar = options.get(f"{engine}_submit_uber_jar") and not options.get("job_endpoint")
+    if staged and kind != "LOOPBACK" and not (near or jar or options.get("artifacts_dir")):
         raise UsageError(
             f"--{staged[0]} is staged into a folder of this machine, which {engine}'s workers on other machines do not "
             "see; put the files into the worker image, or give --artifacts_dir on a disk or bucket that all share"
@@ -188,6 +198,12 @@ def _command(config: str | None) -> str | None:
 
 
 def _check_dataflow(options: Mapping[str, Any], job: Job) -> None:
+    for name in sorted(options):
+        if name.startswith("environment_"):
+            raise UsageError(
+                f"--{name} is for Spark, Flink and --runner=PortableRunner, and Dataflow runs the project in the image "
+                "of --sdk_container_image; leave it out"
+            )
     # The launcher of a template gives the rest when the job is launched.
     if not options.get("template_location"):
         for name, expected in (("project", "a project"), ("region", "a region such as europe-west1")):
@@ -203,7 +219,7 @@ def _check_dataflow(options: Mapping[str, Any], job: Job) -> None:
                 "--engine dataflow needs --sdk_container_image, the worker image, or --setup_file=./setup.py; without "
                 "them the workers would have nothing of this project"
             )
-    asked = accelerators(options, job)
+    asked = list(accelerators(options, job))
     if len(asked) > 1 and asked[-1].startswith("--dataflow_service_options"):
         raise UsageError(
             f"{asked[0]} and {asked[-1]}: Dataflow takes GPUs for one step or for all workers, not both; keep "
@@ -211,12 +227,20 @@ def _check_dataflow(options: Mapping[str, Any], job: Job) -> None:
         )
     if asked and options.get("flexrs_goal"):
         raise UsageError(f"{asked[0]} and --flexrs_goal: Dataflow has no GPUs in flexible scheduling; leave one out")
+    if ONE_PROCESS in options.get("experiments", ()) and shares_gpus(options, job):
+        raise UsageError(
+            f"use_nvidia_mps and --experiments={ONE_PROCESS}: the one is for several processes on a GPU, the other "
+            "has one process a machine; leave one out"
+        )
 
 
 def _check_places(engine: str | None, options: Mapping[str, Any], job: Job) -> list[str]:
     """What workers in other processes and on other machines can read and write."""
-    loopback = options.get("environment_type") == "LOOPBACK"
-    together = loopback or (engine == "local" and options.get("direct_running_mode") != "multi_processing")
+    together = (
+        options.get("direct_running_mode") != "multi_processing"
+        if engine == "local"
+        else options.get("environment_type") == "LOOPBACK"  # Which Dataflow is refused above.
+    )
     notes = []
     for flag, place in job.places:
         scheme = storage.scheme_of(place)
@@ -230,6 +254,9 @@ def _check_places(engine: str | None, options: Mapping[str, Any], job: Job) -> l
             )
         if engine is not None:
             notes.append(f"{flag} {place} must be on a disk that all workers share")
+    files = files_of(job.encoder) if job.encoder else None
+    if files and storage.scheme_of(files) == "file" and engine is not None and not is_on_this_machine(engine, options):
+        notes.append(f"--encoder {job.encoder} must be in the worker image under the same path")
     return notes
 
 

@@ -34,10 +34,14 @@ _ENGINE_OF = {
     "testdataflow": "dataflow",
 }
 BOOT = "/opt/apache/beam/boot"
+ONE_PROCESS = "no_use_multiple_sdk_containers"
 # Without the variable, boot makes a virtual environment for every worker, where the image's user may not write.
 _PROCESS = json.dumps({"command": BOOT, "env": {"RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}}, separators=(",", ":"))
 _TEN_MINUTES = 600_000  # In milliseconds.
 _A_MONTH = 30 * 86_400  # In seconds.
+# Beam stages a list of the launcher's packages for every job that is not local, out of a temporary folder of this
+# machine, which the workers of others do not see; and boot makes an environment wherever anything is staged.
+_STAGE_NOTHING = "disable_logging_submission_environment"
 _LOOPBACK_HOST = re.compile(r"^(localhost|127(\.\d+){3}|::1)$")
 
 
@@ -48,10 +52,12 @@ class Job:
     Attributes:
         hints: resource hints of its steps, `accelerator` and `min_ram`.
         places: what its workers read and write, path or URL, each with the flag that names it.
+        encoder: SPEC of what its workers load, if they do: its files may be in their image.
     """
 
     hints: Mapping[str, str] = field(default_factory=dict)
     places: Sequence[tuple[str, str]] = ()
+    encoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,17 +135,19 @@ def _prism(given: Mapping[str, Any]) -> dict[str, Any]:
 def _workers(given: Mapping[str, Any], local: bool) -> dict[str, Any]:
     """Where a portable runner runs the project's code, and for how long it keeps it running."""
     kind = given.get("environment_type", "LOOPBACK" if local else "PROCESS")
-    wanted = {"environment_type": kind}
+    wanted: dict[str, Any] = {"environment_type": kind}
     if kind == "PROCESS" and not given.get("environment_options"):
         wanted["environment_config"] = _PROCESS
-    return {**wanted, "sdk_worker_parallelism": 1, "environment_cache_millis": _TEN_MINUTES}
+    wanted |= {"sdk_worker_parallelism": 1, "environment_cache_millis": _TEN_MINUTES}
+    return {**wanted, "experiments": [_STAGE_NOTHING]}
 
 
 def _dataflow(given: Mapping[str, Any], job: Job) -> dict[str, Any]:
     wanted: dict[str, Any] = {"sdk_location": "container", "disk_size_gb": 100, "save_main_session": False}
-    experiments = ["disable_worker_container_image_prepull"]
+    experiments = ["disable_worker_container_image_prepull", _STAGE_NOTHING]
     if accelerators(given, job):
-        experiments.append("no_use_multiple_sdk_containers")
+        if not shares_gpus(given, job):
+            experiments.append(ONE_PROCESS)
         wanted["number_of_worker_harness_threads"] = 2
     return {**wanted, "experiments": experiments}
 
@@ -150,14 +158,19 @@ def _not_decided(wanted: Iterable[str], given: Sequence[str]) -> list[str]:
     return [each for each in wanted if each.removeprefix("no_") not in said]
 
 
-def accelerators(given: Mapping[str, Any], job: Job) -> list[str]:
-    """The flags that ask for GPUs."""
-    asked = ["--accelerator"] if "accelerator" in job.hints else []
-    if any(each.startswith("accelerator=") for each in given.get("resource_hints", ())):
-        asked.append("--resource_hints=accelerator=…")
-    if any(each.startswith("worker_accelerator=") for each in given.get("dataflow_service_options", ())):
-        asked.append("--dataflow_service_options=worker_accelerator=…")
+def accelerators(given: Mapping[str, Any], job: Job) -> dict[str, str]:
+    """The flags that ask for GPUs, and what they ask for."""
+    asked = {"--accelerator": job.hints["accelerator"]} if "accelerator" in job.hints else {}
+    for option, prefix in (("resource_hints", "accelerator="), ("dataflow_service_options", "worker_accelerator=")):
+        for each in given.get(option, ()):
+            if each.startswith(prefix):
+                asked[f"--{option}={prefix}…"] = each.removeprefix(prefix)
     return asked
+
+
+def shares_gpus(given: Mapping[str, Any], job: Job) -> bool:
+    """Whether NVIDIA's server is asked for, through which the processes of a machine share its GPU."""
+    return any("use_nvidia_mps" in each.split(";") for each in accelerators(given, job).values())
 
 
 def is_local_master(engine: str | None, given: Mapping[str, Any]) -> bool:

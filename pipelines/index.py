@@ -149,7 +149,7 @@ def run_index(
     if planned.built is not None:
         units = units_by_stage(job, snapshot)
         with watched(lambda: look(job, units), WHOLE, snapshot.vectors, report, every=_look_every(job.root)):
-            _run(planned.pipeline, job)
+            _run(planned.pipeline, job, say)
     before_moving()
     manifest, promotion = settle_version(job, say)
     return _summarize(manifest, promotion, time.monotonic() - started), promotion
@@ -226,11 +226,11 @@ def _look_every(root: str) -> float:
     return 1.0 if storage.scheme_of(root) in ("file", "memory") else 15.0
 
 
-def _run(pipeline: beam.Pipeline, job: VersionJob) -> None:
+def _run(pipeline: beam.Pipeline, job: VersionJob, say: Callable[[str], None]) -> None:
     """Runs a build. Another builder of the same version may be faster and clear the work away; that is as good. What
     was asked for in a wrong way will not be resumed, and leaves no work behind; where a package is missing, it will."""
     try:
-        run(pipeline)
+        run(pipeline, say)
     except Exception as error:
         if not storage.exists(manifest_url(job.root, job.version)):
             if isinstance(error, UsageError) and not isinstance(error, MissingExtraError):

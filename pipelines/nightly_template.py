@@ -15,6 +15,7 @@ import apache_beam as beam
 
 from catalog.errors import LockedError
 from catalog.storage import redact_text
+from pipelines.engine_presets import Job
 from pipelines.nightly import nightly
 from pipelines.nightly_config import read_nightly
 from pipelines.runner import pipeline_options
@@ -46,8 +47,11 @@ class RunNight(beam.DoFn):
 
 def launch(place: str, beam_arguments: Sequence[str]) -> None:
     """Submits the job and does not wait for it. Raises UsageError where the configuration or a flag is wrong."""
-    read_nightly(place)
-    pipeline = beam.Pipeline(options=pipeline_options(beam_arguments))
+    night = read_nightly(place)
+    # Which the worker of the step reads and writes, wherever the two jobs run.
+    places = [*night.embed.asks.places, *night.index.asks.places, ("reports", night.reports), ("--config", place)]
+    job = Job(places=places, encoder=night.embed.encoder)
+    pipeline = beam.Pipeline(options=pipeline_options(beam_arguments, job=job, say=_say))
     pipeline | "Config" >> beam.Create([place]) | "Nightly" >> beam.ParDo(RunNight())
     pipeline.run()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -125,8 +126,16 @@ def _check_dataflow() -> None:
         ) from None
 
 
-def run(pipeline: beam.Pipeline) -> None:
+def _log(line: str) -> None:
+    logging.getLogger(__name__).warning("%s", line)
+
+
+def run(pipeline: beam.Pipeline, say: Callable[[str], None] = _log) -> None:
     """Runs a pipeline to its end.
+
+    Args:
+        pipeline: the job.
+        say: told the id of a job on Dataflow when it has one, for the job goes on without this process.
 
     Raises:
         CatalogIndexerError: what a worker said to the user. Runners hand on a worker's error as the text of its
@@ -134,7 +143,10 @@ def run(pipeline: beam.Pipeline) -> None:
     """
     quieten()
     try:
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        if getattr(result, "has_job", False):
+            say(f"Dataflow job {result.job_id()}")
+        result.wait_until_finish()
     except Exception as error:
         said = _said_by_worker(f"{type(error).__module__}.{type(error).__name__}: {error}")
         if said is None:

@@ -109,18 +109,25 @@ def job_in(folder: Path, bucket: str) -> Job:
     return Job(request, beam_runner_api_pb2.Pipeline.FromString(storage.read_bytes(url)), bucket)
 
 
+def put(file: Path, bucket: str) -> str:
+    """The URL of a copy in the bucket: workers of Dataflow do not see this machine's disk."""
+    url = f"{bucket}/{file.name}"
+    storage.write(url, file.read_bytes())
+    return url
+
+
 def embed_job(catalog: Catalog, bucket: str, folder: Path, *more: str, **settings: Any) -> Job:
-    source = CatalogSource((str(catalog.csv),))
+    source = CatalogSource((put(catalog.csv, bucket),))
     arguments = (*flags(bucket, folder), *more)
-    submit_embed(EmbedConfig(source, str(folder / "e"), "color-histogram", beam_arguments=arguments, **settings))
+    submit_embed(EmbedConfig(source, f"{bucket}/e", "color-histogram", beam_arguments=arguments, **settings))
     return job_in(folder, bucket)
 
 
 def index_job(catalog: Catalog, bucket: str, folder: Path, **settings: Any) -> Job:
     from pipelines.embed import embed
 
-    embed(EmbedConfig(CatalogSource((str(catalog.csv),)), str(folder / "e"), "color-histogram", partitions=2))
-    config = IndexConfig(str(folder / "e"), str(folder / "a"), "shop", beam_arguments=flags(bucket, folder), **settings)
+    embed(EmbedConfig(CatalogSource((str(catalog.csv),)), f"{bucket}/e", "color-histogram", partitions=2))
+    config = IndexConfig(f"{bucket}/e", f"{bucket}/a", "shop", beam_arguments=flags(bucket, folder), **settings)
     submit_index(config)
     return job_in(folder, bucket)
 
@@ -130,15 +137,16 @@ def test_the_embed_job_has_its_steps_in_order_and_its_workers_the_image(
 ) -> None:
     job = embed_job(make_catalog(20), bucket, tmp_path)
     assert job.steps() == [
-        *("Files", "SpreadFiles", "ReadRows", "Partitions", "Flatten", "ToPartitions", "EncodePartition"),
-        *("Collect", "Finish"),
+        *("Files", "SpreadFiles", "ReadRows", "ToChunks", "StoreRows", "Partitions", "Flatten", "ToPartitions"),
+        *("SpreadPartitions", "EncodePartition", "Collect", "Finish"),
     ]
     assert job.images() == {IMAGE}
     (pool,) = job.request["environment"]["workerPools"]
     assert {each["containerImage"] for each in pool["sdkHarnessContainerImages"]} == {IMAGE}
     assert job.request["type"] == "JOB_TYPE_BATCH"
     assert job.hints() == {}
-    assert not (tmp_path / "e" / "snapshots").exists()  # Nothing ran.
+    assert job.staged() == {}
+    assert not [*storage.list_files(f"{bucket}/e/snapshots")]  # Nothing ran.
 
 
 def test_a_gpu_and_memory_are_asked_for_by_the_encode_step_alone(
@@ -167,10 +175,11 @@ def test_the_index_job_asks_for_memory_where_it_holds_more_than_a_stretch(
 
 def test_a_night_is_a_job_of_one_step(bucket: str, tmp_path: Path) -> None:
     write_catalog(tmp_path, range(3))
-    assert launch(["--job=nightly", f"--config={write_config(tmp_path)}", *flags(bucket, tmp_path)]) == 0
+    config = put(write_config(tmp_path), bucket)
+    assert launch(["--job=nightly", f"--config={config}", *flags(bucket, tmp_path)]) == 0
     job = job_in(tmp_path, bucket)
     assert job.steps() == ["Config", "Nightly"]
-    assert not (tmp_path / "embeddings").exists()
+    assert not [*storage.list_files(f"{bucket}/embeddings")]
 
 
 def test_settings_of_the_workers_reach_the_job(
@@ -224,8 +233,8 @@ def pickled(job: Job) -> bytes:
 def test_nothing_of_the_program_that_submits_is_pickled(
     make_catalog: Callable[..., Catalog], bucket: str, tmp_path: Path
 ) -> None:
-    program = [sys.executable, "examples/dataflow/main.py", "--job=embed", f"--output={tmp_path / 'e'}"]
-    command = [*program, f"--catalog={make_catalog(3).csv}", *flags(bucket, tmp_path)]
+    program = [sys.executable, "examples/dataflow/main.py", "--job=embed", f"--output={bucket}/e"]
+    command = [*program, f"--catalog={put(make_catalog(3).csv, bucket)}", *flags(bucket, tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     ran = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=100, check=False

@@ -44,6 +44,7 @@ def test_flags_become_the_job_that_they_ask_for() -> None:
     assert (config.compact_at, config.threads, config.limits.max_frames) == (0.5, 3, 7)
     assert config.source.source_version_column == "source_version"
     assert config.hints == {"accelerator": "type:nvidia-l4;count:1", "min_ram": "16GB"}
+    assert config_from("--encoder", "savedmodel:models/v3").asks.encoder == "savedmodel:models/v3"
     named = config_from("--changes", "column", "--source-version-column", "etag")
     assert named.source.source_version_column == "etag"
     with pytest.raises(UsageError, match="--source-version-column is for --changes column"):

@@ -51,7 +51,9 @@ def test_the_least_that_an_engine_needs_is_enough(engine: str) -> None:
         ("spark", (*SPARK, "--setup_file=./setup.py", "--artifacts_dir=gs://b/staged")),
         ("spark", ("--spark_master_url=spark://localhost:7077", "--setup_file=./setup.py")),
         ("flink", ("--flink_master=[local]",)),
-        ("flink", ("--job_endpoint=h:8099",)),
+        ("flink", ("--job_endpoint=h:8099", "--parallelism=4")),
+        ("flink", (*FLINK, "--flink_submit_uber_jar", "--setup_file=./setup.py")),
+        ("spark", ("--spark_submit_uber_jar", "--spark_rest_url=http://h:6066", "--files_to_stage=x")),
         ("dataflow", (*DATAFLOW[:3], "--setup_file=./setup.py")),
         ("dataflow", (*DATAFLOW[:2], "--staging_location=gs://b/s", "--worker_harness_container_image=i")),
         ("dataflow", ("--template_location=gs://b/graph",)),
@@ -118,9 +120,15 @@ def test_what_goes_together_is_let_through(engine: str | None, flags: tuple[str,
             "--setup_file is staged into a folder of this machine, which fl",
         ),
         ("spark", (*SPARK, "--extra_package=x.whl"), "--extra_packages is staged into a folder of this machine, which"),
+        (
+            "flink",
+            ("--job_endpoint=h:1", "--parallelism=4", "--flink_submit_uber_jar", "--setup_file=./setup.py"),
+            "--setup_file is staged into a folder of this machine, which",
+        ),
         ("spark", (*SPARK, "--resource_hints=min_ram=16GB"), "--resource_hints: spark takes no resource hints"),
         ("flink", (), "--engine flink needs --flink_master, HOST:8081 or [local]"),
         ("flink", FLINK[:1], "--engine flink needs --parallelism, the task slots of the cluster"),
+        ("flink", ("--job_endpoint=h:8099",), "--engine flink needs --parallelism, the task slots of the cluster"),
         ("flink", (FLINK[0], "--parallelism=-1"), "--engine flink needs --parallelism, the task slots of the cluster"),
         ("flink", (*FLINK, "--attached_mode"), "--attached_mode: the launcher waits for what the job has written"),
         ("dataflow", DATAFLOW[1:], "--engine dataflow needs --project"),
@@ -132,6 +140,15 @@ def test_what_goes_together_is_let_through(engine: str | None, flags: tuple[str,
             "--temp_location=/tmp/x is not in Cloud Storage; --engine dataflow needs a folder such as gs://BUCKET/tmp",
         ),
         ("dataflow", DATAFLOW[:3], "--engine dataflow needs --sdk_container_image, the worker image, or --setup_file="),
+        *(
+            ("dataflow", (*DATAFLOW, flag), f"{flag.split('=')[0]} is for Spark, Flink and --runner=PortableRunner")
+            for flag in (
+                "--environment_type=LOOPBACK",
+                "--environment_config=image",
+                "--environment_options=process_command=/b",
+                "--environment_cache_millis=1",
+            )
+        ),
         ("dataflow", (*DATAFLOW, "--job_endpoint=h:1"), "--job_endpoint is for --engine spark, --engine flink and"),
     ],
 )
@@ -163,6 +180,14 @@ def test_a_gpu_on_dataflow_is_asked_for_once_and_not_in_flexible_scheduling() ->
             checked("dataflow", *DATAFLOW, "--flexrs_goal=SPEED_OPTIMIZED", *flags, job=job)
 
 
+def test_one_process_and_a_gpu_that_processes_share_are_refused_together() -> None:
+    shared = Job({"accelerator": "type:nvidia-l4;count:1;use_nvidia_mps"})
+    assert checked("dataflow", *DATAFLOW, job=shared) == []
+    assert checked("dataflow", *DATAFLOW, "--experiments=no_use_multiple_sdk_containers", job=GPU) == []
+    with pytest.raises(UsageError, match=r"^use_nvidia_mps and --experiments=no_use_multiple_sdk_containers: the one"):
+        checked("dataflow", *DATAFLOW, "--experiments=no_use_multiple_sdk_containers", job=shared)
+
+
 def test_the_version_of_flink_must_be_the_clusters() -> None:
     cluster = FlinkCluster("1.20.1", 4)
     assert checked("flink", *FLINK, cluster=cluster) == []
@@ -186,6 +211,18 @@ def test_places_that_the_workers_do_not_see_are_refused_or_told() -> None:
         assert checked(engine, *flags, job=bucket) == []
 
 
+@pytest.mark.parametrize("encoder", ["savedmodel:models/v3?size=224", "keras:ResNet50@/models/r.weights.h5"])
+def test_a_model_on_this_machine_may_be_in_the_image_and_is_told(encoder: str) -> None:
+    job = Job(encoder=encoder)
+    for engine in ("spark", "flink", "dataflow"):
+        said = [f"--encoder {encoder} must be in the worker image under the same path"]
+        assert checked(engine, *LEAST[engine], job=job) == said
+        for elsewhere in ("savedmodel:gs://b/v3", "keras:ResNet50", "keras:ResNet50@random", "tfhub:google/x/1"):
+            assert checked(engine, *LEAST[engine], job=Job(encoder=elsewhere)) == []
+    assert checked("local", job=job) == []
+    assert checked("spark", "--spark_master_url=spark://localhost:7077", job=job) == []
+
+
 def test_the_memory_of_this_process_is_for_workers_inside_of_it() -> None:
     job = Job(places=[("--output", "memory://e")])
     for engine, flags in (
@@ -196,6 +233,7 @@ def test_the_memory_of_this_process_is_for_workers_inside_of_it() -> None:
         assert checked(engine, *flags, job=job) == []
     for engine, flags in (
         ("local", ("--direct_running_mode=multi_processing",)),
+        ("local", ("--direct_running_mode=multi_processing", "--environment_type=LOOPBACK")),
         ("spark", ("--spark_master_url=local[2]", "--environment_type=PROCESS")),
         ("flink", FLINK),
         ("dataflow", DATAFLOW),
@@ -227,7 +265,7 @@ def test_a_job_server_without_java_is_refused(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(UsageError, match=r"^--engine spark needs Java, and there is no java; name it with --job_serv"):
         pipeline_options(SPARK, "spark")
     pipeline_options([*SPARK, f"--job_server_java_launcher={sys.executable}"], "spark")
-    pipeline_options(["--job_endpoint=h:8099"], "flink")
+    pipeline_options(["--job_endpoint=h:8099"], "spark")
 
 
 def test_what_is_filled_in_is_told_where_an_engine_was_asked_for() -> None:

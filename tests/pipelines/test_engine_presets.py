@@ -33,6 +33,8 @@ from pipelines.flags import add_engine_flag
 
 GPU = Job(hints={"accelerator": "type:nvidia-l4;count:1"})
 CLUSTER = FlinkCluster("1.20.1", 8)
+NOTHING_STAGED = "disable_logging_submission_environment"
+MPS = "type:nvidia-l4;count:1;install-nvidia-driver;use_nvidia_mps"
 PROCESS = {"command": BOOT, "env": {"RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}}
 
 
@@ -98,6 +100,7 @@ def test_spark_on_a_cluster_runs_one_process_of_the_image_a_worker_and_keeps_it(
     assert found == {
         "runner": "SparkRunner",
         "environment_type": "PROCESS",
+        "experiments": [NOTHING_STAGED],
         "sdk_worker_parallelism": 1,
         "environment_cache_millis": 600_000,
     }
@@ -131,6 +134,12 @@ def test_flink_is_told_the_version_and_the_slots_that_its_cluster_has() -> None:
     assert not {"parallelism", "flink_version", "execution_mode_for_batch"} & set(mine)
 
 
+def test_a_job_server_of_flink_1_is_told_to_begin_a_step_when_others_have_ended() -> None:
+    server = ("--job_endpoint=h:8099", "--parallelism=4")
+    assert filled("flink", *server, "--flink_version=1.19")["execution_mode_for_batch"] == "BATCH_FORCED"
+    assert "execution_mode_for_batch" not in filled("flink", *server, "--flink_version=2.1")
+
+
 def test_flink_without_an_answer_is_told_neither() -> None:
     found = filled("flink", "--flink_master=h:8081")
     assert not {"parallelism", "flink_version", "execution_mode_for_batch"} & set(found)
@@ -144,7 +153,7 @@ def test_dataflow_takes_all_from_the_image() -> None:
         "sdk_location": "container",
         "disk_size_gb": 100,
         "save_main_session": False,
-        "experiments": ["disable_worker_container_image_prepull"],
+        "experiments": ["disable_worker_container_image_prepull", NOTHING_STAGED],
     }
 
 
@@ -163,13 +172,28 @@ def test_dataflow_with_a_gpu_has_one_process_a_worker(flags: tuple[str, ...], jo
     assert "no_use_multiple_sdk_containers" not in filled("dataflow", job=Job({"min_ram": "16GB"}))["experiments"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "job"),
+    [
+        ((), Job(hints={"accelerator": MPS})),
+        ((f"--dataflow_service_options=worker_accelerator={MPS}",), Job()),
+        ((f"--resource_hints=accelerator={MPS}",), Job()),
+    ],
+)
+def test_dataflow_with_a_gpu_that_processes_share_has_several(flags: tuple[str, ...], job: Job) -> None:
+    found = filled("dataflow", *flags, job=job)
+    assert "no_use_multiple_sdk_containers" not in found["experiments"]
+    assert found["number_of_worker_harness_threads"] == 2
+
+
 def test_experiments_add_up_and_a_contrary_one_wins() -> None:
     found = filled("dataflow", "--experiments=use_pubsub,shuffle_mode=service", job=GPU)
-    assert found["experiments"] == ["disable_worker_container_image_prepull", "no_use_multiple_sdk_containers"]
+    of_images = ["disable_worker_container_image_prepull", NOTHING_STAGED]
+    assert found["experiments"] == [*of_images, "no_use_multiple_sdk_containers"]
     found = filled("dataflow", "--experiment", "use_multiple_sdk_containers", job=GPU)
-    assert found["experiments"] == ["disable_worker_container_image_prepull"]
-    both = ("--experiments=no_use_multiple_sdk_containers", "--experiments=disable_worker_container_image_prepull")
-    assert "experiments" not in filled("dataflow", *both, job=GPU)
+    assert found["experiments"] == of_images
+    all_of_them = (f"--experiments=no_use_multiple_sdk_containers,{of_images[0]}", f"--experiments={of_images[1]}")
+    assert "experiments" not in filled("dataflow", *all_of_them, job=GPU)
 
 
 # One way to write each option that any engine fills in.
@@ -215,6 +239,7 @@ def test_beam_takes_what_is_filled_in(engine: str) -> None:
         assert options.view_as(SetupOptions).save_main_session is False
         assert options.view_as(DebugOptions).experiments == [
             "disable_worker_container_image_prepull",
+            NOTHING_STAGED,
             "no_use_multiple_sdk_containers",
         ]
 
@@ -254,10 +279,15 @@ def test_where_the_workers_are_is_told_by_the_address_of_their_master(
     assert (is_local_master(engine, given), is_on_this_machine(engine, given)) == (local, near)
 
 
+@pytest.mark.parametrize("more", [(), ("--experiments=use_fast_avro",)])
 @pytest.mark.parametrize("engine", ["spark", "flink"])
-def test_the_workers_of_a_cluster_start_what_is_in_the_image(engine: str) -> None:
-    options = PipelineOptions([*flags_of(filled(engine, *MASTERS[engine], cluster=CLUSTER)), *MASTERS[engine]])
-    environment = create_runner(options.get_all_options()["runner"]).default_environment(options).to_runner_api(None)
+def test_the_workers_of_a_cluster_start_what_is_in_the_image(engine: str, more: tuple[str, ...]) -> None:
+    flags = (*MASTERS[engine], *more)
+    options = PipelineOptions([*flags_of(filled(engine, *flags, cluster=CLUSTER)), *flags])
+    found = create_runner(options.get_all_options()["runner"]).default_environment(options)
+    # They would be read from a temporary folder of this machine.
+    assert list(found.artifacts()) == []
+    environment = found.to_runner_api(None)
     assert environment.urn == "beam:env:process:v1"
     process = beam_runner_api_pb2.ProcessPayload.FromString(environment.payload)
     assert (process.command, dict(process.env)) == (PROCESS["command"], PROCESS["env"])

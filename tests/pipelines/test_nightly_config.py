@@ -155,7 +155,7 @@ def test_the_engine_of_the_file_is_that_of_both_jobs_and_the_one_of_the_command_
     value = {**LEAST, "engine": "spark", "beam": ["--job_endpoint=localhost:8099"]}
     night = read(tmp_path, value)
     assert (night.embed.runs_on, night.index.runs_on, night.settings["engine"]) == ("spark", "spark", "spark")
-    night = read_nightly(str(tmp_path / "nightly.yaml"), (), "flink")
+    night = read_nightly(str(tmp_path / "nightly.yaml"), ("--parallelism=2",), "flink")
     assert (night.embed.runs_on, night.index.runs_on, night.settings["engine"]) == ("flink", "flink", "flink")
     without = read(tmp_path, LEAST)
     assert (without.embed.runs_on, without.index.runs_on) == (None, None)

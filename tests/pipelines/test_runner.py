@@ -4,7 +4,10 @@ import sys
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult, DataflowRuntimeException
+from apache_beam.runners.runner import PipelineRunner
+from google.cloud import dataflow
 
 from catalog.errors import IntegrityError, MissingExtraError, UsageError
 from pipelines.runner import check_hints, pipeline_options, run
@@ -70,6 +73,29 @@ def test_a_defect_in_a_worker_is_not_dressed_up() -> None:
     _ = pipeline | beam.Create([1]) | beam.Map(_break)
     with pytest.raises(Exception, match="a defect"):
         run(pipeline)
+
+
+class Submitted(PipelineRunner):
+    """Of a job that has ended on Dataflow: the answer is Beam's own."""
+
+    def __init__(self, job: dataflow.Job | None) -> None:
+        self.job = job
+
+    def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> DataflowPipelineResult:
+        return DataflowPipelineResult(self.job, self, options)
+
+
+def test_the_id_of_a_dataflow_job_is_told_before_it_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    failed = dataflow.Job(id="2026-01-02_03_04_05-6", current_state=dataflow.JobState.JOB_STATE_FAILED)
+    said: list[str] = []
+    with pytest.raises(DataflowRuntimeException):
+        run(beam.Pipeline(runner=Submitted(failed)), said.append)
+    assert said == ["Dataflow job 2026-01-02_03_04_05-6"]
+    with pytest.raises(DataflowRuntimeException):
+        run(beam.Pipeline(runner=Submitted(failed)))
+    assert "Dataflow job 2026-01-02_03_04_05-6" in caplog.messages
+    run(beam.Pipeline(runner=Submitted(None)), said.append)  # Of a template, which is written down.
+    assert len(said) == 1
 
 
 def test_dataflow_without_its_extra_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
