@@ -122,7 +122,7 @@ def embed(
     encoding = time.monotonic()
     try:
         with watched(the_run.committed, job.finish.partitions, job.finish.rows, report):
-            run(pipeline)
+            run(pipeline, say)
     except CatalogIndexerError:  # The same command would end the same, or begin with rows of its own.
         the_run.forget_rows()
         raise
