@@ -20,7 +20,13 @@ def own_web_server() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", params=[SparkCluster, FlinkCluster], ids=["spark", "flink"])
+# Tests on one engine are run by one process, those on the other by another.
+_ENGINES = [
+    pytest.param(each, id=each.name, marks=pytest.mark.xdist_group(each.name)) for each in (SparkCluster, FlinkCluster)
+]
+
+
+@pytest.fixture(scope="session", params=_ENGINES)
 def cluster(
     request: pytest.FixtureRequest, own_web_server: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
