@@ -1,4 +1,4 @@
-"""The clusters that the tests of this folder run on, one after the other."""
+"""The clusters that the tests of this folder run on."""
 
 from __future__ import annotations
 
