@@ -42,7 +42,7 @@ test: lint tools
 
 # Jobs on Spark and on Flink: clusters of separate processes, started and stopped by the tests.
 test-engines: $(INSTALLED) engines
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/engines $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/engines $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.decode --json

@@ -20,13 +20,7 @@ def own_web_server() -> Iterator[None]:
         yield
 
 
-# Tests on one engine are run by one process, those on the other by another.
-_ENGINES = [
-    pytest.param(each, id=each.name, marks=pytest.mark.xdist_group(each.name)) for each in (SparkCluster, FlinkCluster)
-]
-
-
-@pytest.fixture(scope="session", params=_ENGINES)
+@pytest.fixture(scope="session", params=[SparkCluster, FlinkCluster], ids=["spark", "flink"])
 def cluster(
     request: pytest.FixtureRequest, own_web_server: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
