@@ -116,4 +116,7 @@ class FlinkCluster:
         ]
 
     def stop(self) -> None:
+        """Ends all, also Python workers that outlived what had started them."""
         self._processes.stop()
+        while self.worker.kill_one():
+            pass

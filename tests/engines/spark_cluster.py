@@ -86,7 +86,10 @@ class SparkCluster:
         ]
 
     def stop(self) -> None:
+        """Ends all, also Python workers that outlived what had started them."""
         self._processes.stop()
+        while self.worker.kill_one():
+            pass
 
     def _start(self, name: str, main: str, arguments: list[str], core: int | None = None) -> None:
         env = {"SPARK_HOME": str(self._home), "SPARK_SCALA_VERSION": "2.12", "SPARK_LOCAL_IP": "127.0.0.1"}

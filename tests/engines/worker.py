@@ -57,9 +57,10 @@ class Worker:
 def _children(pid: int) -> list[int]:
     """What a process started, and what that started."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *_children(child)]
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It may end meanwhile.
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_children(child)]
     return found
 
 
