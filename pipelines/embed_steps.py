@@ -216,11 +216,16 @@ class FinishRun(beam.DoFn):
         run = Run(self._work.store, self._work.run_id)
         try:
             self._publish(run, sorted(results, key=lambda result: result.partition))
-        finally:
-            # Where nobody waits, this is the end. Else the launcher does it: an engine that loses a worker in the
-            # middle of this step may have to do partitions again, which need their rows.
-            if not self._finish.is_awaited:
-                run.forget_rows()
+        except CatalogIndexerError:
+            self._end(run)
+            raise
+        self._end(run)  # Not after another error: the step is tried again, and perhaps the partitions before it.
+
+    def _end(self, run: Run) -> None:
+        """Removes the rows on their way where nobody waits for the job. Else the launcher does: an engine that loses a
+        worker in the middle of this step may have to do partitions again, which need their rows."""
+        if not self._finish.is_awaited:
+            run.forget_rows()
 
     def _publish(self, run: Run, results: Sequence[PartitionResult]) -> None:
         snapshot = assemble_snapshot(results, self._work, self._finish)
