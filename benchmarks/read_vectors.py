@@ -105,6 +105,9 @@ def write(path: Path, rows: int, dimension: int) -> Path:
             "height": np.full(count, 480, np.int32),
             "image_uri": [f"gs://shop/images/{number:09d}.jpg" for number in numbers],
             "source_version": [str(number) for number in numbers],
+            "pixel_hash": pa.array([rng.bytes(16) for _ in numbers], pa.binary(16)),
+            "phash_256": pa.array([rng.bytes(32) for _ in numbers], pa.binary(32)),
+            "bytes": np.full(count, 100_000, np.int64),
         }
         writer.append(pa.table(columns))
     return writer.finish()

@@ -17,6 +17,9 @@ from catalog import storage
 from catalog.errors import IntegrityError, UsageError
 
 SCHEMA_VERSION = 1
+#: Columns of pictures that files have not had from the beginning: absent from files of before, null in rows that were
+#: copied from one. `completed` brings all to one shape.
+LATER = (pa.field("pixel_hash", pa.binary(16)), pa.field("phash_256", pa.binary(32)), pa.field("bytes", pa.int64()))
 _ROW_GROUP_ROWS = 4_096  # 10 MB of 1280-d float16: small enough to buffer, large enough to scan.
 
 
@@ -38,10 +41,20 @@ def schema(dimension: int, vector_type: str, metadata: pa.Schema, pictures: bool
             pa.field("height", pa.int32(), nullable=False),
             pa.field("image_uri", pa.string(), nullable=False),
             pa.field("source_version", pa.string(), nullable=False),
+            *LATER,
         ]
     if len(metadata):
         fields.append(pa.field("metadata", pa.struct(list(metadata))))
     return pa.schema(fields)
+
+
+def completed(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Rows of an embedding file with the columns of `wanted`, in its order and types; one that may be null and that the
+    file does not have is null."""
+    for field in wanted:
+        if field.nullable and field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+    return rows.select(wanted.names).cast(wanted)
 
 
 def vector_array(vectors: np.ndarray, vector_type: str) -> pa.FixedSizeListArray:
@@ -96,11 +109,12 @@ class EmbeddingFileWriter:
         self.rows = 0
 
     def append(self, rows: pa.Table) -> None:
-        """Adds rows with the columns of the schema, in any column order. Secrets stay out of `image_uri`."""
+        """Adds rows with the columns of the schema, in any column order; what may be null may be left out. Secrets stay
+        out of `image_uri`."""
         if "image_uri" in rows.column_names:
             shown = pa.array([storage.redact(uri) for uri in rows["image_uri"].to_pylist()], pa.string())
             rows = rows.set_column(rows.column_names.index("image_uri"), "image_uri", shown)
-        self._pending.append(rows.select(self._schema.names).cast(self._schema))
+        self._pending.append(completed(rows, self._schema))
         self._pending_rows += len(rows)
         self.rows += len(rows)
         while self._pending_rows >= _ROW_GROUP_ROWS:

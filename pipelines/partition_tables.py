@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import metadata, storage
-from catalog.embedding_file import vector_array
+from catalog.embedding_file import LATER, completed, vector_array
 from catalog.partition_rows import PartitionRows
 from catalog.stored_rows import StoredItem, StoredRows
 from encoders.image_loader import LoadedImage
 
 #: What is new for a row: its encoded image; or, for a row that is copied, the image's new version or None for the old.
 New = LoadedImage | str | None
-_COPIED = ("embedding", "content_hash", "phash", "thumbnail", "width", "height")
+_COPIED = ("embedding", "content_hash", "phash", "thumbnail", "width", "height", *(field.name for field in LATER))
 
 
 class PartitionTables:
@@ -58,16 +58,20 @@ class PartitionTables:
             "width": pa.array([image.width for image in images], pa.int32()),
             "height": pa.array([image.height for image in images], pa.int32()),
             "source_version": pa.array([image.source_version for image in images], pa.string()),
+            "pixel_hash": pa.array([image.pixel_hash for image in images], pa.binary(16)),
+            "phash_256": pa.array([image.phash_256 for image in images], pa.binary(32)),
+            "bytes": pa.array([image.file_bytes for image in images], pa.int64()),
         }
         return self._of_catalog(numbers, columns)
 
     def _copied(self, numbers: Sequence[int], versions: Sequence[str | None]) -> pa.Table:
         """Stored rows with what the catalog says of them now."""
         places = [item for item in map(self._rows.stored, numbers) if item is not None]
+        wanted = pa.schema([self._schema.field(name) for name in _COPIED])
         order = np.empty(len(places), np.int64)
         pieces, taken = [], 0
         for file, positions in _by_file(places).items():
-            pieces.append(self._stored.take(file, _rows_of(places, positions), _COPIED))
+            pieces.append(completed(self._stored.take(file, _rows_of(places, positions), _COPIED), wanted))
             order[positions] = np.arange(taken, taken + len(positions))
             taken += len(positions)
         stored = pa.concat_tables(pieces).take(pa.array(order))
@@ -76,16 +80,14 @@ class PartitionTables:
         return self._of_catalog(numbers, {**columns, "source_version": pa.array(told, pa.string())})
 
     def _as_they_were(self, numbers: Sequence[int]) -> Iterator[pa.Table]:
-        """Stored rows, by file, their metadata brought to the type that it has now."""
+        """Stored rows, by file, with the columns and types that files have now."""
         places = [item for item in map(self._rows.stored, numbers) if item is not None]
         for file, positions in _by_file(places).items():
             rows = self._stored.take(file, _rows_of(places, positions), self._schema.names)
-            if "metadata" in self._schema.names:
-                target = self._schema.field("metadata").type
-                there = "metadata" in rows.column_names
-                values = metadata.cast(rows["metadata"], target) if there else pa.nulls(len(rows), target)
-                rows = (rows.drop_columns(["metadata"]) if there else rows).append_column("metadata", values)
-            yield rows.select(self._schema.names).cast(self._schema)
+            if "metadata" in rows.column_names:
+                values = metadata.cast(rows["metadata"], self._schema.field("metadata").type)
+                rows = rows.drop_columns(["metadata"]).append_column("metadata", values)
+            yield completed(rows, self._schema)
 
     def _of_catalog(self, numbers: Sequence[int], columns: dict[str, pa.Array]) -> pa.Table:
         """`columns` beside what the catalog says of the rows. Of locations, what could be a secret is not stored."""

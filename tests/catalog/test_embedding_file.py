@@ -8,7 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.embedding_file import EmbeddingFileWriter, file_schema, read_file, schema, vector_array, vectors_of
+from catalog.embedding_file import (
+    LATER,
+    EmbeddingFileWriter,
+    completed,
+    file_schema,
+    read_file,
+    schema,
+    vector_array,
+    vectors_of,
+)
 from catalog.errors import IntegrityError
 
 
@@ -60,6 +69,37 @@ def test_the_bytes_do_not_depend_on_how_rows_were_appended(tmp_path: Path) -> No
             writer.append(rows.slice(start, step))
         digests.add(writer.store(str(tmp_path / "store"), "f").sha256)
     assert len(digests) == 1
+
+
+def test_rows_without_the_later_columns_are_written_and_read_with_nulls_beside_those_that_have_them(
+    tmp_path: Path,
+) -> None:
+    writer = EmbeddingFileWriter(tmp_path / "scratch", schema(6, "float16", METADATA), "finger")
+    old, new = table(2, "float16"), table(2, "float16", first=2)
+    values = ([b"p" * 16] * 2, [b"h" * 32] * 2, [2**40] * 2)
+    for field, column in zip(LATER, values, strict=True):
+        new = new.append_column(field, pa.array(column, field.type))
+    writer.append(old)
+    writer.append(new)
+    stored = read_file(str(tmp_path / writer.store(str(tmp_path), "f").path))
+    for field, column in zip(LATER, values, strict=True):
+        assert (stored.schema.field(field.name), stored[field.name].to_pylist()) == (field, [None, None, *column])
+
+
+def test_completed_rows_have_nulls_for_what_may_be_null_and_nothing_else_is_made_up() -> None:
+    rows, wanted = table(3, "float16", metadata=False), schema(6, "float16", METADATA)
+    made = completed(rows, wanted)
+    assert made.schema == wanted
+    assert {name: made[name].null_count for name in (*(field.name for field in LATER), "metadata")} == {
+        "pixel_hash": 3,
+        "phash_256": 3,
+        "bytes": 3,
+        "metadata": 3,
+    }
+    assert made.select(rows.column_names).to_pydict() == rows.to_pydict()
+    assert completed(made, wanted).equals(made)
+    with pytest.raises(KeyError, match="phash"):
+        completed(rows.drop_columns(["phash"]), wanted)
 
 
 def test_no_signature_gets_into_a_file(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ def test_every_picture_becomes_the_vector_that_the_encoder_gives_it(make_catalog
         np.testing.assert_allclose(row["embedding"], encoder.encode(loaded.pixels[None])[0], atol=1e-3)
         assert row["content_hash"] == loaded.content_hash
         assert (row["phash"], row["thumbnail"]) == (loaded.phash, loaded.thumbnail)
+        assert (row["pixel_hash"], row["phash_256"]) == (loaded.pixel_hash, loaded.phash_256)
+        assert row["bytes"] == path.stat().st_size
         assert (row["width"], row["height"], row["image_uri"]) == (48, 40, str(path))
         assert (row["product_id"], row["metadata"]) == (
             f"p{number // 3}",
