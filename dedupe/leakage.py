@@ -1,0 +1,194 @@
+"""What groups of a dataset share: splits that leak into one another, vendors that sell one picture.
+
+Counted from every accepted edge. Counted from the items that are kept, or from the nearest one only, leaks are missed:
+an item's duplicate in the test split may not be the duplicate that it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.errors import UsageError
+
+MOST_GROUPS = 1_000  # A matrix of a million cells; nobody reads a larger one.
+_AT_ONCE = 1 << 21  # Cells of linked classes that are held at a time.
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Counts that add up over components.
+
+    Attributes:
+        items: int64 [g, g]: `items[a, b]` of the items of group a have a duplicate in b; for a = b, another item of a.
+        pairs: int64 [g, g], symmetric: pairs of duplicates, one in a and one in b.
+    """
+
+    items: np.ndarray
+    pairs: np.ndarray
+
+    @classmethod
+    def nothing(cls, groups: int) -> Leakage:
+        """Of no component."""
+        return cls(np.zeros((groups, groups), np.int64), np.zeros((groups, groups), np.int64))
+
+    def __add__(self, other: Leakage) -> Leakage:
+        return Leakage(self.items + other.items, self.pairs + other.pairs)
+
+    def shares(self, totals: np.ndarray) -> np.ndarray:
+        """float64 [g, g]: `items` as shares of int64 [g], all the items of each group; 0 for a group of none."""
+        return np.asarray(self.items / np.maximum(totals, 1)[:, None])
+
+
+def check_groups(groups: int, what: str) -> None:
+    """Refuses a matrix that nobody can read. `what` says where the groups come from: `--group-column vendor`."""
+    if groups > MOST_GROUPS:
+        raise UsageError(f"{what} has {groups:,} values; a leakage matrix holds at most {MOST_GROUPS:,}")
+
+
+def leakage(
+    row: np.ndarray,
+    klass: np.ndarray,
+    group_value: np.ndarray,
+    edges: np.ndarray,
+    groups: int,
+    ignored: np.ndarray | None = None,
+) -> Leakage:
+    """Of any number of whole components: items are duplicates that are of one class, or of two that have an edge.
+
+    Args:
+        row: int64 [m], unique.
+        klass: uint64 [m].
+        group_value: int32 [m], below `groups`; items of -1, no group, are not counted.
+        edges: uint64 [e, 2] of classes, all that were accepted, in either direction, any number of times.
+        ignored: int64 [p, 2] of rows that people found to be different; rows of no member are passed over.
+    """
+    counted = group_value >= 0
+    row, group_value = row[counted], group_value[counted].astype(np.int64)
+    klasses, place = np.unique(klass[counted], return_inverse=True)
+    if not len(row):
+        return Leakage.nothing(groups)
+    counts = _Counts.of(place, group_value, groups, _links(klasses, edges))
+    result = counts.leakage()
+    if ignored is not None and len(ignored):
+        result = result + counts.of_pairs(place, group_value, _found(row, ignored))
+    return result
+
+
+def label_conflicts(group: np.ndarray, label: pa.Array) -> pa.Table:
+    """Groups of duplicates whose members have more than one label: at most one of them is right.
+
+    Args:
+        group: int64 [n], of whole groups.
+        label: text [n]; null is no label, and contradicts none.
+
+    Returns:
+        A row for each label of such a group: `group` (int64), `label`, `items` (int64), sorted by the first two.
+    """
+    table = pa.table({"group": group, "label": label.cast(pa.string())})
+    counted = table.filter(table["label"].is_valid()).group_by(["group", "label"]).aggregate([([], "count_all")])
+    counted = counted.rename_columns(["group", "label", "items"])
+    _, place, labels = np.unique(counted["group"].to_numpy(), return_inverse=True, return_counts=True)
+    several = counted.filter(pa.array(labels[place] > 1))
+    return several.sort_by([("group", "ascending"), ("label", "ascending")])
+
+
+def _links(klasses: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """int64 [l, 2] of places, sorted: every class to itself, and each edge in both directions, once."""
+    own = np.repeat(np.arange(len(klasses))[:, None], 2, axis=1)
+    if not len(edges):
+        return own
+    places = np.minimum(np.searchsorted(klasses, edges), len(klasses) - 1)
+    places = places[(klasses[places] == edges).all(axis=1)]  # A class of which no item has a group is not here.
+    return np.unique(np.concatenate([own, places, places[:, ::-1]]), axis=0)
+
+
+def _found(row: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """int64 [f, 2]: the pairs of which both rows are here, as indices, each once, the smaller index first."""
+    by_row = np.argsort(row)
+    index = by_row[np.minimum(np.searchsorted(row, pairs, sorter=by_row), len(row) - 1)]
+    index = index[(row[index] == pairs).all(axis=1) & (index[:, 0] != index[:, 1])]
+    return np.unique(np.sort(index, axis=1), axis=0)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Items by class and group: the cells `start[k]` to `start[k + 1]` are those of class k. And the links."""
+
+    start: np.ndarray
+    group: np.ndarray
+    items: np.ndarray
+    groups: int
+    links: np.ndarray
+
+    @classmethod
+    def of(cls, place: np.ndarray, group_value: np.ndarray, groups: int, links: np.ndarray) -> _Counts:
+        cells, items = np.unique(place * groups + group_value, return_counts=True)
+        start = np.searchsorted(cells // groups, np.arange(place.max() + 2))
+        return cls(start, cells % groups, items.astype(np.int64), groups, links)
+
+    def leakage(self) -> Leakage:
+        """Over all links. Of every cell the cells that its class is linked with are walked along."""
+        items, ordered = Leakage.nothing(self.groups).items, Leakage.nothing(self.groups).pairs
+        for one, other in self._cells():
+            found = self.items[one] * (self.items[other] - (one == other))
+            np.add.at(ordered, (self.group[one], self.group[other]), found)
+            reached = np.unique(np.stack([one, self.group[other]])[:, found > 0], axis=1)
+            np.add.at(items, (self.group[reached[0]], reached[1]), self.items[reached[0]])
+        return Leakage(items, _halved(ordered))
+
+    def _cells(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """int64 [c], int64 [c]: every cell with every cell of the classes that its own is linked with; all those of a
+        class at once."""
+        width = np.diff(self.start)
+        source, target = self.links.T
+        size = width[source] * width[target]
+        begins = np.flatnonzero(np.diff(source, prepend=-1))
+        through = np.cumsum(size)
+        cuts, done = [0], 0
+        for begin in begins[1:].tolist():
+            if through[begin - 1] - done >= _AT_ONCE:
+                cuts.append(begin)
+                done = through[begin - 1]
+        for begin, end in zip(cuts, [*cuts[1:], len(source)], strict=True):
+            link = np.repeat(np.arange(begin, end), size[begin:end])
+            inside = np.arange(len(link)) - np.repeat(through[begin:end] - size[begin:end], size[begin:end])
+            inside += through[begin] - size[begin]
+            one = self.start[source[link]] + inside // width[target[link]]
+            yield one, self.start[target[link]] + inside % width[target[link]]
+
+    def of_pairs(self, place: np.ndarray, group_value: np.ndarray, pairs: np.ndarray) -> Leakage:
+        """What is counted too much where these pairs, int64 [p, 2] of items, are none; as negative numbers."""
+        items, ordered = Leakage.nothing(self.groups).items, Leakage.nothing(self.groups).pairs
+        away: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        for one, other in pairs.tolist():
+            if not (self._linked(place[one]) == place[other]).any():
+                continue
+            for item, partner in ((one, other), (other, one)):
+                ordered[group_value[item], group_value[partner]] -= 1
+                away[item][int(group_value[partner])] += 1
+        for item, gone in away.items():
+            own = int(group_value[item])
+            there = np.zeros(self.groups, np.int64)
+            for klass in self._linked(place[item]).tolist():
+                cells = slice(self.start[klass], self.start[klass + 1])
+                there[self.group[cells]] += self.items[cells]
+            there[own] -= 1
+            for value, count in gone.items():
+                items[own, value] -= there[value] == count
+        return Leakage(items, _halved(ordered))
+
+    def _linked(self, klass: int) -> np.ndarray:
+        begin, end = np.searchsorted(self.links[:, 0], [klass, klass + 1])
+        return self.links[begin:end, 1]
+
+
+def _halved(ordered: np.ndarray) -> np.ndarray:
+    """Ordered pairs as pairs: of two items of one group, both orders were counted."""
+    pairs = ordered.copy()
+    np.fill_diagonal(pairs, np.diagonal(ordered) // 2)
+    return pairs
