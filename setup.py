@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ["catalog", "encoders", "index_builder", "pipelines", "demo", "commands"]
+ROOMS = ["catalog", "encoders", "index_builder", "dedupe", "pipelines", "demo", "commands"]
 
 setup(
     name="catalog-indexer",
