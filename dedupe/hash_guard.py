@@ -1,0 +1,70 @@
+"""When a perceptual hash says nothing, and when two pictures with near hashes are seen to differ.
+
+A hash tells which terms of a picture's cosine transform are above their median. Of a picture with few terms that are
+not nearly zero, a flat or two-toned one, most bits are noise or follow from its layout alone, so unrelated ones collide
+at a distance of 0.
+
+The bounds were chosen on 6,600 edits of 300 photos of groceries, and 3,017 photos: of all pairs of versions of one
+photo within 8 bits, 90 in 100 pass, and what does not are mostly grey or oversaturated versions against others; of
+photos drawn at random 1 in 100 do. Every photo and edit had 14 large terms or more and a range of 34 levels; a split,
+a stripe and a gradient have 7 terms or fewer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+SIDE = 8
+VALUES = SIDE * SIDE * 3
+
+#: Levels that the thumbnails of a pair may differ by on average, brightness made equal.
+LEVELS = 24
+_LEAST_RANGE = 16
+_LARGE_TERM = 8.0
+_LEAST_LARGE_TERMS = 10
+_LUMA = np.array([299, 587, 114])
+_BLOCK = 16_384
+
+
+def tells(thumbnails: np.ndarray) -> np.ndarray:
+    """bool [n]: whether the perceptual hash of a picture means something.
+
+    Args:
+        thumbnails: uint8 [n, 192], 8 x 8 RGB, row by row.
+    """
+    answer = np.empty(len(thumbnails), np.bool_)
+    matrix = _dct_matrix()
+    for start in range(0, len(thumbnails), _BLOCK):
+        block = thumbnails[start : start + _BLOCK].reshape(-1, SIDE * SIDE, 3)
+        luma = (block @ _LUMA).astype(np.float64) / 1000
+        terms = np.abs(np.einsum("ij,njk,lk->nil", matrix, luma.reshape(-1, SIDE, SIDE), matrix)).reshape(-1, SIDE**2)
+        large = (terms[:, 1:] >= _LARGE_TERM).sum(axis=1)
+        spread = luma.max(axis=1, initial=0) - luma.min(axis=1, initial=255)
+        answer[start : start + _BLOCK] = (spread >= _LEAST_RANGE) & (large >= _LEAST_LARGE_TERMS)
+    return answer
+
+
+def agree(a: np.ndarray, b: np.ndarray, levels: float = LEVELS) -> np.ndarray:
+    """bool [n]: whether pairs of thumbnails differ by at most so many levels on average, their mean brightness made
+    equal first. Computed in whole numbers, so that it does not depend on a machine.
+
+    Args:
+        a: uint8 [n, 192].
+        b: uint8 [n, 192].
+        levels: of 255.
+    """
+    answer = np.empty(len(a), np.bool_)
+    bound = int(levels * VALUES * VALUES)
+    for start in range(0, len(a), _BLOCK):
+        difference = a[start : start + _BLOCK].astype(np.int32) - b[start : start + _BLOCK]
+        shifted = difference * VALUES - difference.sum(axis=1, keepdims=True, dtype=np.int32)
+        answer[start : start + _BLOCK] = np.abs(shifted).sum(axis=1) <= bound
+    return answer
+
+
+def _dct_matrix() -> np.ndarray:
+    """float64 [8, 8]: the orthogonal DCT-II matrix."""
+    k, n = np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij")
+    matrix = np.cos(np.pi * (2 * n + 1) * k / (2 * SIDE)) / 2
+    matrix[0] /= np.sqrt(2)
+    return matrix
