@@ -39,6 +39,7 @@ COMMANDS = (
     "rollback",
     "pin",
     "gc",
+    "dedupe",
     "nightly",
 )
 # Of two words; each is a module as well, `index_plan`.

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import storage
-from catalog.embedding_file import EmbeddingFile, damaged, file_schema, read_file
+from catalog.embedding_file import EmbeddingFile, completed, damaged, file_schema, read_file
 from catalog.id_slices import IdStream, slices
 from catalog.metadata import cast, unify
 from catalog.snapshot import FileEntry, Snapshot
@@ -37,26 +37,33 @@ def row_offsets(snapshot: Snapshot) -> np.ndarray:
 
 def partition_tables(store: str, snapshot: Snapshot, partition: int, columns: Sequence[str]) -> Iterator[pa.Table]:
     """The live rows of a partition in row order, `item_id` and `columns`, in tables of at most 32,768 rows. Metadata is
-    brought to the one type that holds that of all of the partition's files."""
+    brought to the one type that holds that of all of the partition's files; what only some of them have is null in the
+    others, and what none of them has is left out."""
     wanted = ["item_id", *(column for column in columns if column != "item_id")]
     entries = snapshot.files_of(partition)
     with contextlib.ExitStack() as stack:
         files = [
             stack.enter_context(contextlib.closing(EmbeddingFile(storage.join(store, each.path)))) for each in entries
         ]
-        there = [[name for name in wanted if name in file.schema.names] for file in files]
-        types = [
-            file.schema.field("metadata").type for file, names in zip(files, there, strict=True) if "metadata" in names
+        schema = _common(wanted, [file.schema for file in files])
+        streams = [
+            IdStream(_live_tables(entry, file, schema), schema) for entry, file in zip(entries, files, strict=True)
         ]
-        target = unify(types) if types else None
-        streams = []
-        for entry, file, names in zip(entries, files, there, strict=True):
-            fields = [file.schema.field(name) for name in names if name != "metadata"]
-            schema = pa.schema([*fields, *([pa.field("metadata", target)] if types else [])])
-            streams.append(IdStream(_live_tables(entry, file, schema), schema))
         for parts in slices(streams, max(1, BLOCK_ROWS // max(1, len(streams))), _BLOCK_BYTES):
             # A file is sorted, by code points, which is the order of the UTF-8 bytes too.
             yield parts[0] if len(parts) == 1 else pa.concat_tables(parts).sort_by("item_id").combine_chunks()
+
+
+def _common(wanted: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns that any of the files has, with types that hold what is in all of them."""
+    fields = []
+    for name in wanted:
+        found = [schema.field(name) for schema in schemas if name in schema.names]
+        if name == "metadata" and found:
+            fields.append(pa.field(name, unify([field.type for field in found])))
+        elif found:
+            fields.append(found[0].with_nullable(found[0].nullable or len(found) < len(schemas)))
+    return pa.schema(fields)
 
 
 def _live_tables(entry: FileEntry, file: EmbeddingFile, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -64,7 +71,7 @@ def _live_tables(entry: FileEntry, file: EmbeddingFile, schema: pa.Schema) -> It
         table = file.read(group, schema.names)
         if "metadata" in schema.names:
             table = _with_metadata(table, schema.field("metadata").type)
-        table = table.select(schema.names).cast(schema)
+        table = completed(table, schema)
         yield table.filter(pa.array(_live(table["item_id"], entry))) if entry.removed else table
 
 

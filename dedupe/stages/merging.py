@@ -1,0 +1,63 @@
+"""Merging: all that was found of a pair to the tier that takes it, and pairs to the edges that connect components."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from catalog import storage
+from dedupe.bucketed import read_bucket, write_buckets
+from dedupe.components import contract
+from dedupe.job import Layout
+from dedupe.settings import Found, Settings, accept
+from dedupe.stages.connecting import write_edges
+from dedupe.stages.joining import PAIRS
+
+#: Pairs that a tier takes.
+ACCEPTED = pa.schema([*PAIRS, pa.field("tier", pa.int8()), pa.field("score", pa.float32())])
+
+
+def merge(layout: Layout, found: list[str], bucket: int) -> None:
+    """Stores the accepted pairs of a bucket by the stretch of their lower row, and their edges.
+
+    Args:
+        layout: of the job.
+        found: the files of pairs.
+        bucket: which of their buckets.
+    """
+    done = layout.job.at("pairs", f"{bucket:06d}.arrow")
+    if storage.exists(done):
+        return
+    pairs = judged(combined(read_bucket(found, bucket)), layout.job.settings)
+    edges = np.stack([pairs["row_a"].to_numpy(), pairs["row_b"].to_numpy()], axis=1)
+    write_edges(layout, 0, bucket, contract(edges))
+    write_buckets(done, pairs, layout.stretch_of(pairs["row_a"].to_numpy()), len(layout.stretches))
+
+
+def combined(pairs: pa.Table) -> pa.Table:
+    """Each pair once: what tells them most alike, of whatever found them."""
+    if not len(pairs):
+        return PAIRS.empty_table()
+    measured = [("exact", "min"), ("hamming", "min"), ("hamming_256", "min"), ("thumbnail", "max"), ("combined", "max")]
+    grouped = pairs.group_by(["row_a", "row_b"], use_threads=False).aggregate(measured)
+    renamed = {f"{name}_{how}": name for name, how in measured}
+    whole = grouped.rename_columns([renamed.get(name, name) for name in grouped.column_names])
+    return whole.select(PAIRS.names).cast(PAIRS).sort_by([("row_a", "ascending"), ("row_b", "ascending")])
+
+
+def judged(pairs: pa.Table, settings: Settings) -> pa.Table:
+    """The pairs that a tier takes, with `tier` and `score`."""
+    found = Found(
+        exact=_filled(pairs["exact"], -1),
+        hamming=_filled(pairs["hamming"], -1),
+        hamming_256=_filled(pairs["hamming_256"], -1),
+        thumbnail=_filled(pairs["thumbnail"], np.nan),
+        combined=_filled(pairs["combined"], np.nan),
+    )
+    tier, score = accept(found, settings)
+    whole = pairs.append_column("tier", pa.array(tier)).append_column("score", pa.array(score))
+    return whole.filter(pa.array(tier >= 0)).cast(ACCEPTED)
+
+
+def _filled(column: pa.ChunkedArray, missing: float) -> np.ndarray:
+    return column.fill_null(missing).to_numpy()
