@@ -47,6 +47,7 @@ COPY setup.py pyproject.toml README.md ./
 COPY catalog catalog
 COPY encoders encoders
 COPY index_builder index_builder
+COPY dedupe dedupe
 COPY pipelines pipelines
 COPY demo demo
 COPY commands commands

@@ -15,7 +15,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
-    package_data={"catalog": ["schemas/*.json"], "pipelines": ["nightly.schema.json", "run_report.html"]},
+    package_data={
+        "catalog": ["schemas/*.json"],
+        "dedupe": ["gallery/*.html", "gallery/*.css", "gallery/*.js"],
+        "pipelines": ["nightly.schema.json", "run_report.html"],
+    },
     # What a consumer of published artifacts needs, and nothing else; `cpu` or `gpu` adds FAISS.
     install_requires=[
         "isal>=1.7,<2",  # CRC-32 at the speed of memory, for every page of vectors that is read

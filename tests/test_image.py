@@ -183,7 +183,7 @@ def test_what_the_image_copies_is_all_that_the_project_needs(tmp_path: Path) -> 
         [sys.executable, "-m", *command], cwd=source, capture_output=True, text=True, check=True, timeout=120
     )
     (site,) = target.glob("lib/python3.*/site-packages")
-    for room in ("catalog", "encoders", "index_builder", "pipelines", "demo", "commands"):
+    for room in ("catalog", "encoders", "index_builder", "dedupe", "pipelines", "demo", "commands"):
         here = {
             path.relative_to(REPOSITORY) for path in (REPOSITORY / room).rglob("*") if "__pycache__" not in path.parts
         }
