@@ -84,7 +84,7 @@ def dedupe(config: DedupeConfig, say: Callable[[str], None] = lambda line: None)
         say("the report is complete already")
     else:
         say(f"comparing {layout.rows:,} items of {', '.join(told(source) for source in job.sources)}")
-        build(pipeline, layout, config.hints)
+        build(pipeline, layout, config.pictures, config.hints)
         run(pipeline, say)
     summary = read_summary(job.output)
     assert summary is not None

@@ -22,6 +22,7 @@ from dedupe.stages.merging import merge
 from dedupe.stages.settling import settle
 from dedupe.stages.spreading import list_units, spread
 from dedupe.stages.training import train
+from pipelines.report_pictures import ReportPictures
 
 
 class Stage(beam.DoFn):
@@ -145,11 +146,12 @@ class Compose(Stage):
 class Finish(beam.DoFn):
     """Everything stored to a report."""
 
-    def __init__(self, job: DedupeJob) -> None:
+    def __init__(self, job: DedupeJob, pictures: int) -> None:
         self._job = job
+        self._pictures = pictures
 
     def process(self, done: int) -> Iterator[str]:
-        finish(Layout(self._job))
+        finish(Layout(self._job), ReportPictures(self._pictures))
         storage.delete_tree(storage.join(self._job.output, "work"))
         yield self._job.identity
 
@@ -183,12 +185,15 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     return [(name, stage, list(each)) for name, stage, each in (*looking, *judging) if len(each)]
 
 
-def build(pipeline: beam.Pipeline, layout: Layout, hints: Mapping[str, str] | None = None) -> beam.PCollection:
+def build(
+    pipeline: beam.Pipeline, layout: Layout, pictures: int = 0, hints: Mapping[str, str] | None = None
+) -> beam.PCollection:
     """Adds the job to `pipeline`.
 
     Args:
         pipeline: to add to.
         layout: of the job.
+        pictures: images to read for the gallery, at most.
         hints: resource hints of the steps, such as `min_ram`.
 
     Returns:
@@ -208,7 +213,7 @@ def build(pipeline: beam.Pipeline, layout: Layout, hints: Mapping[str, str] | No
             | f"Do{name}" >> step(stage)
         )
         before = (before, done) | f"Gather{name}" >> beam.Flatten() | f"After{name}" >> beam.CombineGlobally(sum)
-    return before | "Finish" >> step(Finish(layout.job))
+    return before | "Finish" >> step(Finish(layout.job, pictures))
 
 
 class _Units:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,18 @@ from dedupe.stages.composing import CONFLICTS
 from dedupe.stages.describing import group_sizes
 from dedupe.stages.grouping import NAMED_PAIRS
 from dedupe.stages.settling import DATASETS, GROUPS, LINES
+from dedupe.stages.showing import show
 
 SCHEMA_VERSION = 1
 _UNREADABLE = ("item_id", "image_uri", "reason", "detail")
 
 
-def finish(layout: Layout) -> dict[str, Any]:
-    """Writes the files of the report; `summary.json` last, which makes it complete.
+def finish(layout: Layout, picture: Callable[[str], bytes | None]) -> dict[str, Any]:
+    """Writes the files of the report and its gallery; `summary.json` last, which makes it complete.
+
+    Args:
+        layout: of the job.
+        picture: see `dedupe.stages.showing.show`.
 
     Returns:
         The summary.
@@ -59,6 +64,7 @@ def finish(layout: Layout) -> dict[str, Any]:
     summary = _summary(layout, pairs, len(placeholders), rejected)
     summary["score_histogram"] = histogram.to_json()
     summary["label_conflicts"] = conflicts
+    show(layout, summary, picture)
     storage.write(url, canonical_json.dump(summary))
     return summary
 
