@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -82,14 +83,13 @@ class _Graph:
         low, high = np.minimum(*ends), np.maximum(*ends)
         tier = edges["tier"].to_numpy().astype(np.int8)
         score = edges["score"].to_numpy().astype(np.float32)
-        best = np.lexsort((-score, tier, high, low))
+        pair = low * len(klasses) + high
+        best = np.lexsort((-score, tier, pair))
         best = best[low[best] != high[best]]
-        first = np.ones(len(best), bool)
-        first[1:] = (np.diff(low[best]) != 0) | (np.diff(high[best]) != 0)
-        best = best[first]
+        best = best[np.diff(pair[best], prepend=-1) != 0]
         source = np.concatenate([low[best], high[best]])
         target = np.concatenate([high[best], low[best]])
-        by_source = np.lexsort((target, source))
+        by_source = np.argsort(source * len(klasses) + target)
         start = np.searchsorted(source[by_source], np.arange(len(klasses) + 1))
         twice = np.concatenate([best, best])[by_source]
         return cls(start, target[by_source], tier[twice], score[twice])
@@ -104,15 +104,13 @@ def _places(klasses: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def _preferred_first(members: pa.Table, klass: np.ndarray, graph: _Graph) -> np.ndarray:
     """int64 [m]: the members in the order of the policy."""
-    first = members["order"].combine_chunks()
     if "order_after" not in members.column_names:
-        return order_of(first, members["row"].combine_chunks())
+        return order_of(members["order"], members["row"])
     sizes = np.bincount(klass, minlength=len(graph.start) - 1)
     source = np.repeat(np.arange(len(sizes)), np.diff(graph.start))
     steps = np.rint(graph.score.astype(np.float64) * _STEPS)
     alike = np.bincount(source, weights=steps * sizes[graph.to], minlength=len(sizes)) + (sizes - 1) * float(_STEPS)
-    after = members["order_after"].combine_chunks()
-    return order_of(first, pa.array(-alike[klass]), after, members["row"].combine_chunks())
+    return order_of(members["order"], pa.array(-alike[klass]), members["order_after"], members["row"])
 
 
 def _partners(rows: np.ndarray, ignored: np.ndarray | None) -> dict[int, set[int]]:
@@ -143,16 +141,20 @@ class _Greedy:
         across: bool,
         partners: dict[int, set[int]],
     ) -> None:
-        size = len(order)
         self._order, self._graph, self._across, self._partners = order, graph, across, partners
         self._klass, self._groups, self._protected = klass.tolist(), groups.tolist(), protected.tolist()
         self._waiting: list[dict[int, list[int]]] = [{} for _ in range(len(graph.start) - 1)]
-        for member in order.tolist():
-            self._waiting[self._klass[member]].setdefault(self._groups[member], []).append(member)
+        together = order[np.lexsort((groups[order], klass[order]))]
+        new_klass = np.diff(klass[together], prepend=-1) != 0
+        starts = np.flatnonzero(new_klass | (np.diff(groups[together], prepend=0) != 0))
+        members = together.tolist()
+        for start, end in pairwise([*starts.tolist(), len(members)]):
+            first = members[start]
+            self._waiting[self._klass[first]][self._groups[first]] = members[start:end]
         self._done: set[tuple[int, int]] = set()
-        self._keeps = [False] * size
-        self._kept_for = list(range(size))
-        self._edge = [-1] * size  # Within the class: -1.
+        self._keeps = [False] * len(order)
+        self._kept_for = list(range(len(order)))
+        self._edge = [-1] * len(order)  # Within the class: -1.
 
     def run(self) -> None:
         for member in self._order.tolist():

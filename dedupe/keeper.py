@@ -168,7 +168,7 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def order_of(key: pa.Array, *others: pa.Array | np.ndarray) -> np.ndarray:
+def order_of(key: pa.Array | pa.ChunkedArray, *others: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """int64 [n]: the rows by `key`, ties by the others in turn."""
     columns = {str(number): column for number, column in enumerate((key, *others))}
     sorting = [(name, "ascending") for name in columns]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 from catalog.errors import UsageError
 
 MOST_GROUPS = 1_000  # A matrix of a million cells; nobody reads a larger one.
-_AT_ONCE = 1 << 21  # Cells of linked classes that are held at a time.
+_AT_ONCE = 1 << 21  # Cells of classes, or of what they reach, that are held at a time.
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _links(klasses: np.ndarray, edges: np.ndarray) -> np.ndarray:
         return own
     places = np.minimum(np.searchsorted(klasses, edges), len(klasses) - 1)
     places = places[(klasses[places] == edges).all(axis=1)]  # A class of which no item has a group is not here.
-    return np.unique(np.concatenate([own, places, places[:, ::-1]]), axis=0)
+    one, other = np.concatenate([own, places, places[:, ::-1]]).T
+    return np.stack(np.divmod(_once(one * len(klasses) + other), len(klasses)), axis=1)
 
 
 def _found(row: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -132,59 +134,73 @@ class _Counts:
         return cls(start, cells % groups, items.astype(np.int64), groups, links)
 
     def leakage(self) -> Leakage:
-        """Over all links. Of every cell the cells that its class is linked with are walked along."""
-        items, ordered = Leakage.nothing(self.groups).items, Leakage.nothing(self.groups).pairs
-        for one, other in self._cells():
-            found = self.items[one] * (self.items[other] - (one == other))
-            np.add.at(ordered, (self.group[one], self.group[other]), found)
-            reached = np.unique(np.stack([one, self.group[other]])[:, found > 0], axis=1)
-            np.add.at(items, (self.group[reached[0]], reached[1]), self.items[reached[0]])
-        return Leakage(items, _halved(ordered))
+        """Of each class what it reaches, taken with the items of its own."""
+        result = Leakage.nothing(self.groups)
+        for begin, end in self._batches():
+            klass, value, there = self._reach(begin, end)
+            which, cell = _spread(self.start[klass], np.diff(self.start)[klass])
+            others = there[which] - (self.group[cell] == value[which])
+            at = self.group[cell] * self.groups + value[which]
+            np.add.at(result.pairs.reshape(-1), at, self.items[cell] * others)
+            np.add.at(result.items.reshape(-1), at, np.where(others > 0, self.items[cell], 0))
+        return Leakage(result.items, _halved(result.pairs))
 
-    def _cells(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """int64 [c], int64 [c]: every cell with every cell of the classes that its own is linked with; all those of a
-        class at once."""
+    def _batches(self) -> Iterator[tuple[int, int]]:
+        """Ranges of links that have all those of a class, each of so many that what they reach fits in memory."""
         width = np.diff(self.start)
         source, target = self.links.T
-        size = width[source] * width[target]
         begins = np.flatnonzero(np.diff(source, prepend=-1))
-        through = np.cumsum(size)
-        cuts, done = [0], 0
-        for begin in begins[1:].tolist():
-            if through[begin - 1] - done >= _AT_ONCE:
-                cuts.append(begin)
-                done = through[begin - 1]
-        for begin, end in zip(cuts, [*cuts[1:], len(source)], strict=True):
-            link = np.repeat(np.arange(begin, end), size[begin:end])
-            inside = np.arange(len(link)) - np.repeat(through[begin:end] - size[begin:end], size[begin:end])
-            inside += through[begin] - size[begin]
-            one = self.start[source[link]] + inside // width[target[link]]
-            yield one, self.start[target[link]] + inside % width[target[link]]
+        reached = np.add.reduceat(width[target], begins)
+        work = np.maximum(reached, np.minimum(reached, self.groups) * width[source[begins]])
+        cuts = begins[np.diff(np.cumsum(work) // _AT_ONCE, prepend=-1) != 0]
+        cuts[:1] = 0
+        yield from pairwise([*cuts.tolist(), len(source)])
+
+    def _reach(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """int64 [r] each: a class, a group, and the items of the group in the class and those that it is linked with,
+        over a range of links."""
+        source, target = self.links[begin:end].T
+        link, cell = _spread(self.start[target], np.diff(self.start)[target])
+        keys = source[link] * self.groups + self.group[cell]
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        return *np.divmod(keys[first], self.groups), np.add.reduceat(self.items[cell[order]], first)
 
     def of_pairs(self, place: np.ndarray, group_value: np.ndarray, pairs: np.ndarray) -> Leakage:
         """What is counted too much where these pairs, int64 [p, 2] of items, are none; as negative numbers."""
-        items, ordered = Leakage.nothing(self.groups).items, Leakage.nothing(self.groups).pairs
-        away: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        result = Leakage.nothing(self.groups)
+        gone: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
         for one, other in pairs.tolist():
-            if not (self._linked(place[one]) == place[other]).any():
+            begin, end = self._links_of(place[one])
+            if not (self.links[begin:end, 1] == place[other]).any():
                 continue
             for item, partner in ((one, other), (other, one)):
-                ordered[group_value[item], group_value[partner]] -= 1
-                away[item][int(group_value[partner])] += 1
-        for item, gone in away.items():
+                result.pairs[group_value[item], group_value[partner]] -= 1
+                gone[item][int(group_value[partner])] += 1
+        for item, values in gone.items():
             own = int(group_value[item])
-            there = np.zeros(self.groups, np.int64)
-            for klass in self._linked(place[item]).tolist():
-                cells = slice(self.start[klass], self.start[klass + 1])
-                there[self.group[cells]] += self.items[cells]
-            there[own] -= 1
-            for value, count in gone.items():
-                items[own, value] -= there[value] == count
-        return Leakage(items, _halved(ordered))
+            _, reached, there = self._reach(*self._links_of(place[item]))
+            left = dict(zip(reached.tolist(), there.tolist(), strict=True))
+            for value, count in values.items():
+                result.items[own, value] -= left[value] - (value == own) == count
+        return Leakage(result.items, _halved(result.pairs))
 
-    def _linked(self, klass: int) -> np.ndarray:
-        begin, end = np.searchsorted(self.links[:, 0], [klass, klass + 1])
-        return self.links[begin:end, 1]
+    def _links_of(self, klass: int) -> tuple[int, int]:
+        begin, end = np.searchsorted(self.links[:, 0], [klass, klass + 1]).tolist()
+        return begin, end
+
+
+def _spread(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [sum of counts] each: of ranges one after the other, which one it is, and the places in it."""
+    which = np.repeat(np.arange(len(starts)), counts)
+    return which, np.arange(len(which)) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+
+
+def _once(values: np.ndarray) -> np.ndarray:
+    """int64 [u], sorted, of values from 0 on; several times faster than `np.unique`, which hashes them."""
+    values = np.sort(values)
+    return values[np.diff(values, prepend=-1) != 0]
 
 
 def _halved(ordered: np.ndarray) -> np.ndarray:

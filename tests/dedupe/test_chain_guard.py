@@ -160,6 +160,49 @@ def test_the_order_of_members_and_edges_does_not_matter(
     assert again.score.tolist() == pytest.approx(found.score[mixed].tolist(), nan_ok=True)
 
 
+@given(components())
+@settings(max_examples=100, deadline=None)
+def test_who_is_dropped_is_so_for_somebody_kept_by_a_link_of_their_own(
+    component: tuple[pa.Table, pa.Table, list[tuple[int, int]], bool],
+) -> None:
+    members, edges, ignored, across = component
+    found = cover(members, edges, pairs_of(ignored), across)
+    klass, group = members["klass"].to_pylist(), members["group_value"].to_pylist()
+    linked = {(edge["a"], edge["b"], edge["tier"], edge["score"]) for edge in edges.to_pylist()}
+    for member in np.flatnonzero(found.role == DROPPED).tolist():
+        keeper = int(found.keeper[member])
+        how = (found.tier[member].item(), found.score[member].item())
+        ends = (klass[member], klass[keeper])
+        assert found.role[keeper] == KEEPER
+        assert not members["protected"][member].as_py()
+        assert not {(100 + member, 100 + keeper), (100 + keeper, 100 + member)} & set(ignored)
+        assert not across or group[member] != group[keeper]
+        assert (how[0] in (BYTES, PIXELS) and ends[0] == ends[1]) or {(*ends, *how), (*ends[::-1], *how)} & linked
+
+
+def test_a_million_equal_pictures_and_a_chain_of_a_hundred_thousand_are_walked_once() -> None:
+    size, chain = 1_000_000, 100_000
+    klass = np.concatenate([np.zeros(size), np.arange(1, chain + 1)]).astype(np.uint64)
+    rows = np.arange(size + chain)
+    key = pa.array(rows.astype(">u4").view("S4"), pa.binary())  # Keys end in zero bytes, which S4 leaves out.
+    members = pa.table(
+        {
+            "row": rows,
+            "order": key,
+            "klass": klass,
+            "content": rows.astype(np.uint64),
+            "group_value": (rows % 3).astype(np.int32),
+            "protected": np.zeros(len(rows), bool),
+        }
+    )
+    links = [(one, one + 1, PHASH, 0.9) for one in range(chain)]
+    found = cover(members, edges_of(links))
+    assert found.keeper[: size + 1].tolist() == [0] * (size + 1)
+    assert (found.role[size + 1 :] == DROPPED).sum() == chain // 2 - 1
+    apart = cover(members.slice(0, size), edges_of([]), across=True)
+    assert (apart.role == DROPPED).sum() == (rows[:size] % 3 != 0).sum()
+
+
 def test_the_end_of_a_chain_is_not_dropped_for_its_beginning() -> None:
     members = members_of([b"a", b"b", b"c"], [1, 2, 3])
     found = cover(members, edges_of([(1, 2, EMBEDDING, 0.9), (2, 3, EMBEDDING, 0.9)]))
