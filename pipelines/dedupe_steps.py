@@ -22,6 +22,8 @@ from dedupe.stages.merging import merge
 from dedupe.stages.settling import settle
 from dedupe.stages.spreading import list_units, spread
 from dedupe.stages.training import train
+from dedupe.verified_pixels import partitions_of, verify
+from pipelines.pixel_hashes import hash_all
 from pipelines.report_pictures import ReportPictures
 
 
@@ -48,6 +50,13 @@ class Stage(beam.DoFn):
     def work(self, unit: Any) -> None:
         """Does a unit."""
         raise NotImplementedError
+
+
+class Verify(Stage):
+    """The images of a partition to hashes of their pixels."""
+
+    def work(self, unit: tuple[int, int]) -> None:
+        verify(self.layout, unit, hash_all)
 
 
 class Describe(Stage):
@@ -164,6 +173,7 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     joins = [(kind, each) for kind, count in units.items() if looks_for(layout, kind) for each in range(count)]
     compares = looks_for(layout, "lists")
     looking: list[tuple[str, Stage, Sequence[Any]]] = [
+        ("Verify", Verify(job), partitions_of(layout) if job.settings.verify else []),
         ("Describe", Describe(job), stretches),
         ("Train", Train(job), [0] if compares else []),
         ("Spread", Spread(job), stretches if compares else []),
