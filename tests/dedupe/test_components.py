@@ -54,6 +54,7 @@ def labels_of_stars(edges: np.ndarray) -> dict[int, int]:
     return labels
 
 
+@settings(deadline=None)
 @given(GRAPHS)
 def test_union_find_is_the_slow_one(edges: list[tuple[int, int]]) -> None:
     nodes, labels = components.union_find(array(edges))
@@ -74,6 +75,7 @@ def test_stars_end_at_the_labels_of_the_slow_one(
     assert labels_of_stars(stars) == wanted
 
 
+@settings(deadline=None)
 @given(GRAPHS)
 def test_every_step_keeps_the_components(edges: list[tuple[int, int]]) -> None:
     wanted = slow_labels([edge for edge in edges if edge[0] != edge[1]])
@@ -90,6 +92,7 @@ def test_every_step_keeps_the_components(edges: list[tuple[int, int]]) -> None:
         assert found == sorted(set(found))
 
 
+@settings(deadline=None)
 @given(GRAPHS)
 @example([(0, 1), (1, 2)])
 @example([(0, 2), (1, 2)])
