@@ -1,1 +1,1 @@
-"""Duplicates: which items of a catalog are the same picture, which of them to keep, and why."""
+"""Which items of a catalog are the same picture, and which to keep. May import `catalog` and `index_builder`."""
