@@ -129,7 +129,10 @@ def _sorted_unique(edges: np.ndarray) -> np.ndarray:
     edges = edges[edges[:, 0] != edges[:, 1]]
     if not len(edges) or (edges.min() >= 0 and edges.max() < 1 << _HALF):
         # Both nodes in one number: many times as fast as sorting by two.
-        packed = np.unique(edges[:, 0] << _HALF | edges[:, 1])
+        packed = np.sort(edges[:, 0] << _HALF | edges[:, 1])
+        first = np.ones(len(packed), np.bool_)
+        first[1:] = packed[1:] != packed[:-1]
+        packed = packed[first]
         return np.stack([packed >> _HALF, packed & ((1 << _HALF) - 1)], axis=1)
     edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
     again = np.zeros(len(edges), np.bool_)
