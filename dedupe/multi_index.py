@@ -6,14 +6,12 @@ bucket. A pair shares several keys and is given under one of them, so the pairs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 
 from dedupe import hash_guard
 from dedupe.hash_plan import HashPlan, plan_tables, table_keys, table_of
-from dedupe.near_hashes import differing_blocks, near_pairs
+from dedupe.near_hashes import Pairs, differing_blocks, gathered, near_pairs
 
 __all__ = ["PAIRS", "HashPlan", "join_bucket", "plan_tables", "table_keys"]
 
@@ -26,7 +24,6 @@ PAIRS = pa.schema(
         pa.field("hamming_256", pa.int16()),
     ]
 )
-_VERIFIED_AT_ONCE = 1 << 17
 
 
 def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: float = hash_guard.LEVELS) -> pa.Table:
@@ -51,15 +48,8 @@ def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: floa
     pictures = _Pictures(entries)
     keys, places = pictures.entries(entries)
     found = [pictures.stars(places[table_of(keys) == 0])]
-    waiting: list[tuple[np.ndarray, np.ndarray]] = []
-    held = 0
-    for a, b in _candidates(pictures, keys, places, plan):
-        waiting.append((a, b))
-        held += len(a)
-        if held >= _VERIFIED_AT_ONCE:
-            found.append(pictures.verified(waiting, radius_256, levels))
-            waiting, held = [], 0
-    found.append(pictures.verified(waiting, radius_256, levels))
+    for a, b in gathered(_candidates(pictures, keys, places, plan)):
+        found.append(pictures.verified(a, b, radius_256, levels))
     columns = [np.concatenate(column) for column in zip(*found, strict=True)]
     order = np.lexsort((columns[1], columns[0]))
     row_a, row_b, hamming, hamming_256 = (column[order] for column in columns)
@@ -67,9 +57,7 @@ def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: floa
     return pa.Table.from_arrays(arrays, schema=PAIRS)
 
 
-def _candidates(
-    pictures: _Pictures, keys: np.ndarray, places: np.ndarray, plan: HashPlan
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _candidates(pictures: _Pictures, keys: np.ndarray, places: np.ndarray, plan: HashPlan) -> Pairs:
     """Pairs of pictures within the radius, one of them new, each once in all buckets."""
     order = np.lexsort((pictures.rows[places], keys))
     keys, places = keys[order], places[order]
@@ -153,11 +141,8 @@ class _Pictures:
         a, b = self._class_rows[lowest[others]], self._class_rows[others]
         return a, b, np.zeros(len(a), np.uint8), apart
 
-    def verified(
-        self, pairs: list[tuple[np.ndarray, np.ndarray]], radius_256: int, levels: float
-    ) -> tuple[np.ndarray, ...]:
+    def verified(self, a: np.ndarray, b: np.ndarray, radius_256: int, levels: float) -> tuple[np.ndarray, ...]:
         """The columns of those pairs of places that the longer hash and the thumbnails do not contradict."""
-        a, b = (np.concatenate([pair[side] for pair in pairs] or [np.empty(0, np.int64)]) for side in (0, 1))
         both = self._has_256[a] & self._has_256[b]
         apart = np.bitwise_count(self._hash_256[a] ^ self._hash_256[b]).sum(axis=1, dtype=np.int16)
         apart = np.where(both, apart, np.int16(-1))
