@@ -94,7 +94,7 @@ def thumbnail_prior() -> Prior:
     colour = np.full((3, 3), 1 / 3) + 0.1 * (np.eye(3) - 1 / 3)
     covariance = np.kron(space, colour)
     level = 60.0**2  # The variance of a byte of a photo.
-    return Prior(np.full(BYTES, 128.0), covariance * level / covariance.diagonal().mean(), 5.0, 200.0)
+    return Prior(np.full(BYTES, 128.0), covariance * level / covariance.diagonal().mean(), 1.0, 100.0)
 
 
 def embedding_prior(sample: np.ndarray) -> Prior:
@@ -102,7 +102,7 @@ def embedding_prior(sample: np.ndarray) -> Prior:
     dimension = sample.shape[1]
     mean, covariance = _moments(sample)
     spread = covariance.trace() / dimension or float((mean**2).mean()) or 1.0
-    return Prior(np.zeros(dimension), np.eye(dimension) * spread, 2.0, float(dimension) / 4)
+    return Prior(np.zeros(dimension), np.eye(dimension) * spread, 1.0, dimension / 8)
 
 
 def _moments(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
