@@ -30,7 +30,9 @@ def test_scores_are_cosines_of_the_parts_however_they_are_asked_for(scoring: Sco
     np.testing.assert_allclose(thumbnail, expected[..., 0], atol=1e-6)
     np.testing.assert_allclose(combined, expected[..., 1], atol=1e-6)
     at, to = np.divmod(np.arange(63), 7)
-    for whole, pair in zip((thumbnail, combined), scoring.pair_scores(query[at], base[to]), strict=True):
+    squares_ = scoring.squares(query)[:, at], scoring.squares(base)[:, to]
+    pairs = scoring.pair_scores(query[at], squares_[0], base[to], squares_[1])
+    for whole, pair in zip((thumbnail, combined), pairs, strict=True):
         np.testing.assert_array_equal(pair, whole.ravel())
 
 
