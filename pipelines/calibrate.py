@@ -40,9 +40,9 @@ from encoders.registry import load_encoder
 _FEWEST = 10
 # Pictures whose edits are on the local disk at a time.
 _AT_ONCE = 16
-# Finer detail than this many times what the encoder sees goes unnoticed, and large pictures take long to edit.
-_TIMES_INPUT = 4
-_LEAST_SIDE = 512
+# Sides of a picture that is edited, at most: what is finer no encoder sees, and large pictures take long.
+_TIMES_INPUT = 8
+_MOST_SIDE = 1_024
 _COLUMNS = ("product_id", "content_hash", "pixel_hash", "phash", "thumbnail", "embedding", "image_uri")
 
 
@@ -169,8 +169,7 @@ class _Editor:
     ) -> None:
         self._measure, self._encoder, self._limits, self._names = measure, encoder, limits, names
         self._stored = stored
-        height, width = encoder.info.input_size
-        self._sides = tuple(max(_LEAST_SIDE, _TIMES_INPUT * side) for side in (height, width))
+        self._height, self._width = (max(_MOST_SIDE, _TIMES_INPUT * side) for side in encoder.info.input_size)
         self.edited = self.unread = 0
 
     def find(
@@ -236,10 +235,11 @@ class _Editor:
             data = storage.fetch(uri, self._limits.max_bytes + 1).data
             if hashlib.sha256(data).digest() != content:
                 return None
-            image = decode(data, self._limits, least=(self._sides[0], self._sides[1])).image
+            # Of JPEGs, which come reduced, twice as large.
+            image = decode(data, self._limits, least=(self._height // 2, self._width // 2)).image
         except (OSError, ValueError, UsageError, DecodeError):
             return None
-        image.thumbnail((2 * self._sides[1], 2 * self._sides[0]), Image.Resampling.LANCZOS)
+        image.thumbnail((self._width, self._height), Image.Resampling.LANCZOS)
         paths = []
         for name in self._names:
             path = start.with_name(f"{start.name}-{name}.jpg")

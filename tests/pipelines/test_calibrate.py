@@ -178,6 +178,31 @@ def test_what_cannot_be_calibrated_is_one_sentence(shop: Path, tmp_path: Path) -
     assert not (tmp_path / "c").exists()
 
 
+def test_most_edits_of_real_photos_are_found_without_taking_one_product_for_another(
+    shared: Path, tmp_path: Path
+) -> None:
+    photos = shared / "data" / "grocery"
+    with (photos / "catalog.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (tmp_path / "catalog.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows[::20])
+    given = ["--catalog", str(tmp_path / "catalog.csv"), "--images-root", str(photos), "--output", str(tmp_path / "e")]
+    assert main(["embed", *given]) == 0
+    found = run(tmp_path, tmp_path / "c", precision=0.95, edits="jpeg10,resize25,grey,crop10,logo,rotate5")
+    assert found.chosen is not None
+    assert found.chosen.least_precision >= 0.95
+    assert found.chosen.recall > 0.8
+    # The pairs that it would report of the sample, and the bound that it gave for them.
+    wrong = [
+        pair
+        for pair in found.unrelated.closest
+        if pair.thumbnail >= found.chosen.thumbnail_threshold or pair.combined >= found.chosen.threshold
+    ]
+    assert len(wrong) <= found.chosen.most_false_pairs + 1
+
+
 def test_another_encoder_of_the_same_name_is_refused(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop / "e", tmp_path / "e")
     path = tmp_path / "e" / "snapshots" / "000001.json"
