@@ -149,6 +149,25 @@ def test_where_only_doubtful_pairs_are_in_the_way_the_point_says_so() -> None:
     assert best.false_pairs < best.most_false_pairs
 
 
+@pytest.mark.parametrize(("alike", "careful"), [(0.6, True), (0.2, False)])
+def test_doubtful_pairs_count_unless_that_costs_most_of_the_edits(alike: float, careful: bool) -> None:
+    """Some edits are more alike than the doubtful pairs, the others less."""
+    score = np.where(np.arange(100) < 100 * alike, 0.97, 0.85).astype(np.float32)
+    found, clean = Found(score, score), drawn(6)[1]
+    more = np.where(THRESHOLDS <= 0.86, 9, 0)
+    doubtful = Unrelated(100, clean.pairs, clean.thumbnail + more, clean.combined + more, {}, ())
+    best = OperatingPoints(found, doubtful, Catalog(300, 1.0)).best(0.98)
+    assert best is not None
+    assert best.recall == pytest.approx(alike if careful else 1)
+    assert (best.least_precision >= 0.98) == careful
+
+
+def test_finding_only_what_is_the_very_same_to_the_measure_is_no_point() -> None:
+    found = Found(np.ones(50, np.float32), np.ones(50, np.float32))
+    pairs = unrelated(np.full(1_000, 0.996), np.full(1_000, 0.996), 1_000)
+    assert OperatingPoints(found, pairs, Catalog(1_000, 1.0)).best(0.5) is None
+
+
 def test_no_point_where_unrelated_pictures_are_as_alike_as_edits() -> None:
     found = Found(np.full(50, 0.7, np.float32), np.full(50, 0.7, np.float32))
     pairs = unrelated(np.full(1_000, 0.9), np.full(1_000, 0.9), 1_000)
