@@ -32,6 +32,9 @@ class SparkCluster:
         self._started = 0
         self._a_core_each = a_core_each
         self.worker = Worker(folder)
+        # What a job ships instead of the jars of the job server, 300 MB: all processes here have those on their path.
+        self._nothing = folder / "nothing"
+        self._nothing.write_text("nothing\n")
         self.event_logs = folder / "events"
         self.event_logs.mkdir()
         self.workers = workers
@@ -54,10 +57,6 @@ class SparkCluster:
         size = ["--cores", "1", "--memory", "1g", "--host", "127.0.0.1", "--webui-port", "0"]
         core = (self._started - 1) % (os.cpu_count() or 1) if self._a_core_each else None
         self._start(f"worker-{self._started}", _WORKER, [*size, "--work-dir", str(folder), self.master], core)
-
-    def kill_worker(self) -> None:
-        """SIGKILL to the worker that was started last, and to its executor."""
-        self._processes.kill(f"worker-{self._started}")
 
     def alive(self) -> int:
         """How many workers have reported."""
@@ -82,6 +81,7 @@ class SparkCluster:
             f"--spark_job_server_jar={self._home / 'job-server.jar'}",
             *(f"--job_server_jvm_properties=-D{name}={value}" for name, value in settings.items()),
             "--job_server_jvm_properties=-XX:TieredStopAtLevel=1",
+            f"--files_to_stage={self._nothing}",
             *self.worker.beam_arguments(),
         ]
 
