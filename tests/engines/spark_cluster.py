@@ -58,6 +58,10 @@ class SparkCluster:
         core = (self._started - 1) % (os.cpu_count() or 1) if self._a_core_each else None
         self._start(f"worker-{self._started}", _WORKER, [*size, "--work-dir", str(folder), self.master], core)
 
+    def kill_worker(self) -> None:
+        """SIGKILL to the worker that was started last, and to its executor."""
+        self._processes.kill(f"worker-{self._started}")
+
     def alive(self) -> int:
         """How many workers have reported."""
         said = answers(f"http://127.0.0.1:{self._page}/json/")

@@ -1,4 +1,4 @@
-"""Python workers, and task managers of Flink, are killed in the middle of `embed` and of `index`. The job, or the same
+"""A machine, and later a Python worker, are killed in the middle of `embed` and of `index`. The job, or the same
 command again, ends in the bytes of an undisturbed one, and no more is done twice than what the killed were at."""
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import pytest
 from encoders.image_loader import WINDOW
 from tests.conftest import start_cli
 from tests.engines.conftest import Cluster
-from tests.engines.flink_cluster import FlinkCluster
 from tests.engines.jobs import embedded, published
 from tests.engines.picture_server import PictureServer, picture_server
 
@@ -70,39 +69,37 @@ def kill_a_worker(cluster: Cluster) -> None:
     assert cluster.worker.kill_one()
 
 
-def kill_a_machine(cluster: FlinkCluster) -> None:
-    """A task manager with all that it started; another one takes its place."""
+def kill_a_machine(cluster: Cluster) -> None:
+    """A worker of the engine (of Flink a task manager) with all that it started; another one takes its place."""
     cluster.kill_worker()
     cluster.start_worker()
 
 
-# Spark loses a partition's work with a worker, and no more with a machine; Flink begins anew after either.
-KILLS: dict[str, tuple[Callable, ...]] = {"spark": (kill_a_worker,), "flink": (kill_a_worker, kill_a_machine)}
-
-
 def disturbed(cluster: Cluster, command: tuple[object, ...], moments: Sequence[Callable[[], bool]]) -> int:
-    """Runs a command, kills at each moment, one thing after the other, and runs it again where it did not get over
-    that. Returns how many workers had to begin anew: on Spark the one that was killed; on Flink, and where the command
-    was run again, all."""
+    """Runs a command, kills a machine at the first moment and a worker at the second, and runs it again where it did
+    not get over that. Returns how many workers had to begin anew: on Spark those that were killed; on Flink, and where
+    the command was run again, all."""
     on_engine = (*command, "--engine", cluster.name, "--", *cluster.beam_arguments())
+    lost = 1 if cluster.name == "spark" else cluster.workers
     anew, process = 0, start_cli(*on_engine)
-    for now, kill in zip(moments, KILLS[cluster.name], strict=True):
+    for now, kill in zip(moments, (kill_a_machine, kill_a_worker), strict=True):
         deadline = time.monotonic() + 300
         while not now():
             assert time.monotonic() < deadline
             if process.poll() is not None:
                 assert anew, process.communicate()[1]
                 assert process.returncode != 0
+                anew += cluster.workers - lost
                 process = start_cli(*on_engine)
             time.sleep(0.02)
         kill(cluster)
-        anew += 1 if cluster.name == "spark" else cluster.workers
+        anew += lost
     _, said = process.communicate(timeout=300)
     if process.returncode != 0:
+        anew += cluster.workers - lost
         again = start_cli(*on_engine)
         _, said = again.communicate(timeout=300)
         assert again.returncode == 0, said
-        anew = max(anew, cluster.workers)
     return anew
 
 
@@ -114,8 +111,8 @@ def test_embed_loses_and_doubles_nothing_and_redoes_a_partition_a_worker(
     def committed(partitions: int) -> Callable[[], bool]:
         return lambda: len(list(tmp_path.glob("embeddings/runs/*/commits/*.json"))) >= partitions
 
-    moments = {"spark": [committed(PARTITIONS // 2)], "flink": [committed(PARTITIONS // 4), committed(PARTITIONS // 2)]}
-    anew = disturbed(cluster, embed(catalog, tmp_path), moments[cluster.name])
+    moments = [committed(PARTITIONS // 4), committed(PARTITIONS // 2)]
+    anew = disturbed(cluster, embed(catalog, tmp_path), moments)
     assert embedded(tmp_path / "embeddings") == embedded(undisturbed / "embeddings")
     again = sum(pictures.reads.values()) - ROWS
     snapshot = next(iter(embedded(undisturbed / "embeddings")[0].values()))
@@ -152,6 +149,6 @@ def test_index_ends_in_the_same_bytes_and_stores_no_unit_twice(
     work = tmp_path / "artifacts" / "shop" / "work"
     moments = [lambda: any(work.glob("*/training.json")), lambda: any(work.glob("*/files/*"))]
     with rewritten(work) as twice:
-        disturbed(cluster, index(tmp_path, undisturbed), moments[: len(KILLS[cluster.name])])
+        disturbed(cluster, index(tmp_path, undisturbed), moments)
     assert published(tmp_path / "artifacts") == published(undisturbed / "artifacts")
     assert not twice
