@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -59,12 +60,13 @@ def finish(layout: Layout, picture: Callable[[str], bytes | None]) -> dict[str, 
     named = itertools.chain(_tables(layout, "named", buckets), _tables(layout, "copies", numbered))
     pairs = _write_parquet(layout, "pairs", NAMED_PAIRS, histogram.watch(named))
     _write_parquet(layout, "groups", GROUPS, _tables(layout, "composed", buckets))
-    conflicts = _write_parquet(layout, "conflicts", CONFLICTS, _tables(layout, "conflicts", buckets))
+    conflicts = list(_tables(layout, "conflicts", buckets))
+    _write_parquet(layout, "conflicts", CONFLICTS, conflicts)
     placeholders = merged(pa.concat_tables([PLACEHOLDERS.empty_table(), *_tables(layout, "placeholders", numbered)]))
     _write_parquet(layout, "placeholders", PLACEHOLDERS, [placeholders])
     summary = _summary(layout, pairs, len(placeholders), rejected)
     summary["score_histogram"] = histogram.to_json()
-    summary["label_conflicts"] = conflicts
+    summary["label_conflicts"] = sum(pc.count_distinct(table["group_id"]).as_py() for table in conflicts)
     show(layout, summary, picture)
     storage.write(url, canonical_json.dump(summary))
     return summary
