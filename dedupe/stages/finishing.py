@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,18 @@ from dedupe.settings import TIERS
 from dedupe.stages.composing import CONFLICTS
 from dedupe.stages.describing import group_sizes
 from dedupe.stages.settling import DATASETS, GROUPS, LINES
-from dedupe.stages.showing import show
+from dedupe.stages.showing import Pictures, show
 
 SCHEMA_VERSION = 1
 _UNREADABLE = ("item_id", "image_uri", "reason", "detail")
 
 
-def finish(layout: Layout, picture: Callable[[str], bytes | None]) -> dict[str, Any]:
+def finish(layout: Layout, pictures: Pictures) -> dict[str, Any]:
     """Writes the files of the report and its gallery; `summary.json` last, which makes it complete.
 
     Args:
         layout: of the job.
-        picture: see `dedupe.stages.showing.show`.
+        pictures: for the gallery.
 
     Returns:
         The summary.
@@ -67,7 +67,7 @@ def finish(layout: Layout, picture: Callable[[str], bytes | None]) -> dict[str, 
     summary = _summary(layout, pairs, len(placeholders), rejected)
     summary["score_histogram"] = histogram.to_json()
     summary["label_conflicts"] = sum(pc.count_distinct(table["group_id"]).as_py() for table in conflicts)
-    show(layout, summary, picture)
+    show(layout, summary, pictures)
     storage.write(url, canonical_json.dump(summary))
     return summary
 
