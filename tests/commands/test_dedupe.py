@@ -12,27 +12,33 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.conftest import Catalog, Finished, files_below
+from commands.main import main
+from tests.conftest import Finished, draw_catalog, files_below
 
 Cli = Callable[..., Finished]
 
 
-@pytest.fixture
-def shop(make_catalog: Callable[..., Catalog], tmp_path: Path, cli: Cli) -> Path:
+def make_shop(folder: Path) -> Path:
     """A store of 12 pictures, of which the first has a copy, a lossless one in another format, and one made smaller."""
-    catalog = make_catalog(12)
-    folder = catalog.csv.parent / "pictures"
-    shutil.copy(folder / "0.png", folder / "copy.png")
-    with Image.open(folder / "0.png") as picture:
-        picture.save(folder / "lossless.bmp")
-        picture.resize((33, 27), Image.Resampling.LANCZOS).save(folder / "smaller.png")
+    catalog = draw_catalog(folder / "catalog", 12)
+    pictures = folder / "catalog" / "pictures"
+    shutil.copy(pictures / "0.png", pictures / "copy.png")
+    with Image.open(pictures / "0.png") as picture:
+        picture.save(pictures / "lossless.bmp")
+        picture.resize((33, 27), Image.Resampling.LANCZOS).save(pictures / "smaller.png")
     more = [
         f"{name},pictures/{name}.{kind},p0,1.5,label 0"
         for name, kind in (("copy", "png"), ("lossless", "bmp"), ("smaller", "png"))
     ]
     catalog.rewrite([*catalog.lines, *more])
-    assert cli("embed", "--catalog", catalog.csv, "--output", tmp_path / "e").code == 0
-    return tmp_path / "e"
+    assert main(["embed", "--catalog", str(catalog.csv), "--output", str(folder / "e")]) == 0
+    return folder / "e"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that nobody changes."""
+    return make_shop(tmp_path_factory.mktemp("shop"))
 
 
 def lines_of(path: Path) -> dict[str, dict[str, str]]:
@@ -48,7 +54,7 @@ def test_a_report_names_every_item_once_and_says_why(shop: Path, tmp_path: Path,
     assert len(keep) + len(drop) == summary["items"] == 15
     assert not set(keep) & set(drop)
     assert sum(summary["by_tier"].values()) == summary["dropped"] == len(drop)
-    assert {"bytes", "pixels"} <= {row["tier"] for row in drop.values()}
+    assert drop["copy"]["tier"] == "pixels"  # Of the bitmap, the largest file of the three.
     kept = {row["kept_item_id"] for row in drop.values()}
     assert kept <= set(keep)
     pairs = pq.read_table(tmp_path / "r/pairs.parquet")
@@ -61,7 +67,8 @@ def test_a_report_names_every_item_once_and_says_why(shop: Path, tmp_path: Path,
     assert not (tmp_path / "r/work").exists()
 
 
-def test_no_image_is_read_where_no_picture_is_asked_for(shop: Path, tmp_path: Path, cli: Cli) -> None:
+def test_no_image_is_read_where_no_picture_is_asked_for(tmp_path: Path, cli: Cli) -> None:
+    shop = make_shop(tmp_path)
     shutil.rmtree(tmp_path / "catalog" / "pictures")
     done = cli("dedupe", "--embeddings", shop, "--output", tmp_path / "r", "--pictures", 0, "--json")
     assert done.code == 0
@@ -81,7 +88,8 @@ def test_the_same_command_again_reads_the_report_and_another_one_is_refused(
     assert files_below(tmp_path / "r") == before
 
 
-def test_pixels_are_verified_by_reading_images_again(shop: Path, tmp_path: Path, cli: Cli) -> None:
+def test_pixels_are_verified_by_reading_images_again(tmp_path: Path, cli: Cli) -> None:
+    shop = make_shop(tmp_path)
     asked = ("dedupe", "--embeddings", shop, "--pictures", 0, "--tiers", "bytes,pixels", "--json")
     stored = cli(*asked, "--output", tmp_path / "stored").json
     verified = cli(*asked, "--output", tmp_path / "verified", "--verify", "pixels").json
