@@ -48,8 +48,8 @@ def describe(layout: Layout, stretch: Stretch) -> None:
     pictured = ~np.asarray(signatures["thumbnail"].is_null())
     empty = np.zeros(len(members), bool)
     empty[pictured] = nearly_empty(thumbnails[pictured])
-    if job.settings.finds(PHASH):
-        chosen = np.flatnonzero(members.leads & pictured & ~empty)
+    if job.settings.finds(PHASH) and job.found is None:
+        chosen = np.flatnonzero(members.compared & pictured & ~empty)
         chosen = chosen[tells(thumbnails[chosen])]
         _write_hashes(layout, stretch, members, signatures, thumbnails, chosen)
     tiers = [tier for tier in (BYTES, PIXELS) if job.settings.finds(tier)]
