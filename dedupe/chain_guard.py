@@ -51,7 +51,7 @@ def cover(
         members: the members of any number of whole components: `row` (int64, unique), `order` (binary, see
             `dedupe.keeper.order_keys`; ties by `row`), `order_after` where the policy asks for the medoid, `klass`
             (uint64: of equal pixels), `content` (uint64: of equal bytes), `group_value` (int32, -1: none), `protected`
-            (bool).
+            (bool), and `weight` (int64: items that a member stands for), where that is not 1.
         edges: between classes of members, accepted: `a`, `b` (uint64), `tier` (int8), `score` (float32), in either
             direction. Of several between two classes the cheapest tier counts, then the highest score.
         ignored: int64 [p, 2] of rows that people found to be different; rows of no member are passed over.
@@ -106,7 +106,8 @@ def _preferred_first(members: pa.Table, klass: np.ndarray, graph: _Graph) -> np.
     """int64 [m]: the members in the order of the policy."""
     if "order_after" not in members.column_names:
         return order_of(members["order"], members["row"])
-    sizes = np.bincount(klass, minlength=len(graph.start) - 1)
+    weights = members["weight"].to_numpy() if "weight" in members.column_names else None
+    sizes = np.bincount(klass, weights=weights, minlength=len(graph.start) - 1)
     source = np.repeat(np.arange(len(sizes)), np.diff(graph.start))
     steps = np.rint(graph.score.astype(np.float64) * _STEPS)
     alike = np.bincount(source, weights=steps * sizes[graph.to], minlength=len(sizes)) + (sizes - 1) * float(_STEPS)
@@ -178,12 +179,14 @@ class _Greedy:
     def _take_from(self, keeper: int, klass: int, edge: int, group: int) -> bool:
         waiting, whole = self._waiting[klass], True
         apart = self._partners.get(keeper, ())
+        itself = self._kept_for[keeper] == keeper
         for value in list(waiting):
             if self._across and value == group:
                 continue
             left = []
             for member in waiting.pop(value):
-                if member in apart:
+                # Who is himself like another keeper takes nobody who stays anyway: such a group would have no keeper.
+                if member in apart or (self._protected[member] and not itself):
                     left.append(member)
                 elif not self._keeps[member]:
                     self._kept_for[member], self._edge[member] = keeper, edge

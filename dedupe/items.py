@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.embedding_file import vectors_of
-from catalog.errors import UsageError
+from catalog.metadata import as_texts, cast
 from dedupe.job import Layout, Stretch
+from dedupe.metadata_columns import from_text
 from index_builder.assembly.snapshot_vectors import partition_tables
 
 #: What a picture is told by; all of it is null for an imported vector.
@@ -34,7 +35,7 @@ def read_items(layout: Layout, stretch: Stretch, columns: Sequence[str]) -> Iter
         layout: of the job.
         stretch: which rows.
         columns: of embedding files; `item_id` is always there, others are null where a file does not have them.
-            `metadata` is a struct, or null where there is none.
+            `metadata` is a struct of the columns that the settings name, of one type in all tables.
 
     Returns:
         Tables with `row` (int64) and the columns.
@@ -42,15 +43,24 @@ def read_items(layout: Layout, stretch: Stretch, columns: Sequence[str]) -> Iter
     row = stretch.row
     store = layout.job.sources[stretch.source].store
     snapshot = layout.snapshots[stretch.source]
+    target = pa.struct(list(from_text(layout.job.columns)))
     for partition in range(stretch.first, stretch.last):
         for table in partition_tables(store, snapshot, partition, columns):
             count = len(table)
             arrays = {"row": pa.array(np.arange(row, row + count)), "item_id": table["item_id"]}
             for name in columns:
                 missing = name not in table.column_names
-                arrays[name] = pa.nulls(count, SIGNATURES.get(name, pa.null())) if missing else table[name]
+                arrays[name] = pa.nulls(count, SIGNATURES.get(name, pa.string())) if missing else table[name]
+            if "metadata" in columns:
+                arrays["metadata"] = _metadata(table, target)
             yield pa.table(arrays)
             row += count
+
+
+def _metadata(table: pa.Table, target: pa.DataType) -> pa.Array:
+    if "metadata" not in table.column_names or not target.num_fields:
+        return pa.nulls(len(table), target)
+    return cast(table["metadata"], target)
 
 
 def read_vectors(layout: Layout, stretch: Stretch) -> Iterator[tuple[pa.Table, np.ndarray]]:
@@ -76,24 +86,14 @@ def bytes_of(column: pa.ChunkedArray, width: int) -> np.ndarray:
     return data.reshape(-1, width)[array.offset : array.offset + len(array)] if len(array) else data.reshape(0, width)
 
 
-def text_column(table: pa.Table, column: str | None, flag: str) -> pa.Array:
-    """A metadata column as text, null where it is; `item_id` and `product_id` may be named, too.
-
-    Raises:
-        UsageError: no item of the table has such a column, and it has metadata.
-    """
+def text_column(table: pa.Table, column: str | None) -> pa.Array:
+    """A metadata column that the settings name, as text; or another column, such as `product_id`."""
     if column is None:
         return pa.nulls(len(table), pa.string())
-    if column in ("item_id", "product_id"):
+    if table["metadata"].type.get_field_index(column) < 0:
         return _whole(table[column])
-    kind = table.schema.field("metadata").type
-    if pa.types.is_null(kind):
-        return pa.nulls(len(table), pa.string())
-    if column not in [kind.field(number).name for number in range(kind.num_fields)]:
-        there = ", ".join(sorted(kind.field(number).name for number in range(kind.num_fields)))
-        raise UsageError(f"{flag} {column}: the metadata has no such column; its columns are: {there}")
     values = _whole(pc.struct_field(table["metadata"], column))
-    return values if pa.types.is_string(values.type) else pc.cast(values, pa.string())
+    return values if pa.types.is_string(values.type) else pa.array(as_texts(values), pa.string())
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:

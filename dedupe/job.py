@@ -52,6 +52,7 @@ class DedupeJob:
         measure: URL of a calibration, whose measure is compared with; None to train one.
         found: URL of a folder of pairs that were found in the same snapshots, and are judged anew; None to look for
             pairs.
+        columns: the metadata columns that the settings name, as `dedupe.metadata_columns.to_text` writes them.
         earlier: URL of a report of an earlier snapshot: only what is new since then is compared; None for everything.
     """
 
@@ -63,6 +64,7 @@ class DedupeJob:
     measure: str | None = None
     found: str | None = None
     earlier: str | None = None
+    columns: str = ""
 
     @property
     def identity(self) -> str:

@@ -40,6 +40,10 @@ class Leakage:
     def __add__(self, other: Leakage) -> Leakage:
         return Leakage(self.items + other.items, self.pairs + other.pairs)
 
+    def across(self) -> Leakage:
+        """Without what items of one group share."""
+        return Leakage(*(each - np.diag(np.diagonal(each)) for each in (self.items, self.pairs)))
+
     def shares(self, totals: np.ndarray) -> np.ndarray:
         """float64 [g, g]: `items` as shares of int64 [g], all the items of each group; 0 for a group of none."""
         return np.asarray(self.items / np.maximum(totals, 1)[:, None])

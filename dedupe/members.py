@@ -13,12 +13,10 @@ from dedupe.items import bytes_of, read_items, text_column
 from dedupe.job import Layout, Stretch
 from dedupe.keeper import KeeperPolicy, order_keys
 from dedupe.reviewed import Protection
-from dedupe.settings import BYTES
+from dedupe.settings import BYTES, PIXELS
 from dedupe.verified_pixels import verified
 
 _COLUMNS = ("product_id", "content_hash", "pixel_hash", "width", "height", "bytes", "metadata")
-#: Products of one picture that are told apart; whoever has more has too many anyway.
-MOST_PRODUCTS = 64
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Members:
         face: int64, the position of the most preferred of those that have one leader: it is who is named, kept or
             dropped where the leader is, and the others are copies of it.
         first: int64, the position of the first item with the same bytes, whatever is said of it: pictures are compared
-            in its place, so that what is found does not depend on what people decide about items.
+            in its place, so that what is found does not depend on what people decide about items. Its own
+            where no tier finds it to be the same.
     """
 
     row: np.ndarray
@@ -88,23 +87,36 @@ class Members:
         np.minimum.at(best, self.first, own)
         return best
 
-    def products(self) -> pa.ListArray:
-        """list<uint64> [n]: hashes of the products of the items that each stands for, at most 64; empty for those that
-        stand for none."""
+    def smallest(self) -> np.ndarray:
+        """int64 [n]: of each that stands for several the position of the one with the smallest id; of others, its
+        own."""
+        result = np.arange(len(self))
+        places = np.flatnonzero(self.weights()[self.leader] > 1)
+        if len(places):
+            result[places] = _lowest(self.leader[places], _ranks([self.item_id], places), places)
+        return result
+
+    def products(self, most: int) -> pa.ListArray:
+        """list<uint64> [n]: hashes of the products of the items that each stands for, at most `most`; empty for those
+        that stand for none."""
         known = np.flatnonzero(~np.asarray(self.product_id.is_null()))
         names = self.product_id.take(pa.array(known)).to_pylist()
         hashes = np.fromiter((xxhash.xxh3_64_intdigest(name.encode()) for name in names), np.uint64, len(names))
-        pairs = np.unique(np.rec.fromarrays([self.leader[known], hashes]))
-        leaders, values = pairs["f0"], pairs["f1"]
+        owner = self.leader[known]
+        order = np.lexsort((hashes, owner))
+        leaders, values = owner[order], hashes[order]
+        again = np.zeros(len(order), bool)
+        again[1:] = (np.diff(leaders) == 0) & (values[1:] == values[:-1])
+        leaders, values = leaders[~again], values[~again]
         first = np.searchsorted(leaders, leaders, side="left")
-        few = np.arange(len(leaders)) - first < MOST_PRODUCTS
+        few = np.arange(len(leaders)) - first < most
         counts = np.bincount(leaders[few], minlength=len(self)) if len(leaders) else np.zeros(len(self), np.int64)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[few]))
 
 
 def read_members(layout: Layout, stretch: Stretch) -> Members:
-    """Reads the items of a stretch. Raises UsageError where a column that the settings name is in none of them."""
+    """Reads the items of a stretch."""
     settings = layout.job.settings
     policy = KeeperPolicy.parse(settings.keeper)
     protection = Protection(pa.array(settings.protected, pa.string()), settings.protected_values)
@@ -119,7 +131,7 @@ def read_members(layout: Layout, stretch: Stretch) -> Members:
                 "item_id": table["item_id"],
                 "product_id": table["product_id"],
                 "group_value": _group_values(layout, stretch, table),
-                "label": text_column(table, settings.label_column, "--label-column"),
+                "label": text_column(table, settings.label_column),
                 "order": before,
                 "order_after": pa.nulls(len(table), pa.binary()) if after is None else after,
                 "content_hash": table["content_hash"],
@@ -139,7 +151,10 @@ def read_members(layout: Layout, stretch: Stretch) -> Members:
     )
     content, pixels = (_words(whole[name]) for name in ("content_hash", "pixel_hash"))
     has_content, has_pixels = (~np.asarray(whole[name].is_null()) for name in ("content_hash", "pixel_hash"))
-    may_follow = has_content & ~protected & ~reviewed if settings.finds(BYTES) else np.zeros(len(content), bool)
+    # What is no duplicate of its own group does not stand for others of it.
+    alike = settings.finds(BYTES) and not settings.across
+    may_follow = has_content & ~protected & ~reviewed if alike else np.zeros(len(content), bool)
+    known = has_content & (settings.finds(BYTES) | (has_pixels & settings.finds(PIXELS)))
     turn = np.where(has_pixels, 0, len(content)) + np.arange(len(content))
     leader, face = _leaders(whole, content, may_follow, turn)
     texts = {name: whole[name] for name in ("item_id", "product_id", "group_value", "label", "order", "order_after")}
@@ -153,7 +168,7 @@ def read_members(layout: Layout, stretch: Stretch) -> Members:
         protected=protected,
         leader=leader,
         face=face,
-        first=_firsts(content, has_content, turn),
+        first=_firsts(content, known, turn),
     )
 
 
@@ -166,7 +181,7 @@ def _group_values(layout: Layout, stretch: Stretch, table: pa.Table) -> pa.Array
     """What the item is grouped by: the value of the column, or else the name of its dataset."""
     column = layout.job.settings.group_column
     if column is not None:
-        return text_column(table, column, "--group-column")
+        return text_column(table, column)
     name = layout.job.sources[stretch.source].name
     return pa.array([name or None] * len(table), pa.string())
 
@@ -204,10 +219,10 @@ def _leaders(
     return leader, face
 
 
-def _firsts(content: np.ndarray, has_content: np.ndarray, turn: np.ndarray) -> np.ndarray:
+def _firsts(content: np.ndarray, known: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """int64 [n]: the position of the first with the same content; its own of one without."""
     first = np.arange(len(content))
-    places = np.flatnonzero(has_content)
+    places = np.flatnonzero(known)
     if len(places):
         _, kinds = np.unique(np.rec.fromarrays([content[places, 0], content[places, 1]]), return_inverse=True)
         first[places] = _lowest(kinds, turn[places], places)

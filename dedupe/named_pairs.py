@@ -7,22 +7,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupe.classes import Classes
-from dedupe.settings import TIERS
+from dedupe.job import Layout
 
-#: Pairs as a report has them.
+#: Pairs as a report has them; their rows, the lower one first, say in which order.
 NAMED_PAIRS = pa.schema(
     [
         ("item_id", pa.string()),
         ("other_item_id", pa.string()),
         ("dataset", pa.string()),
         ("other_dataset", pa.string()),
-        ("tier", pa.string()),
+        ("tier", pa.int8()),
         ("score", pa.float32()),
         ("hamming", pa.int16()),
         ("hamming_256", pa.int16()),
         ("thumbnail_score", pa.float32()),
         ("embedding_score", pa.float32()),
         ("group_id", pa.string()),
+        ("row", pa.int64()),
+        ("other_row", pa.int64()),
     ]
 )
 _MEASURES = ("hamming", "hamming_256", "thumbnail", "combined")
@@ -98,30 +100,43 @@ def _ends(
     return table[:, 0], table[:, 1], table[:, 2]
 
 
+def together(one: pa.Array | pa.ChunkedArray, other: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The group that both are in; null where they are not in one."""
+    return pc.if_else(pc.fill_null(pc.equal(one, other), False), one, pa.scalar(None, pa.string()))
+
+
+def range_of(pairs: pa.Table, layout: Layout) -> np.ndarray:
+    """int64 [n]: the range of rows that the first item of each pair is in; ranges are as many as buckets."""
+    return pairs["row"].to_numpy() * layout.buckets // max(1, layout.rows)
+
+
 def named(members: pa.Table, a: np.ndarray, b: np.ndarray, measured: pa.Table, group_ids: pa.Array) -> pa.Table:
     """Pairs by name.
 
     Args:
-        members: with `item_id` and `dataset`.
+        members: with `item_id` and `dataset`, and `named_row`, the row of that item.
         a, b: int64 [p], places of members.
         measured: `tier`, `score`, and the measures.
         group_ids: string [m], of each member, null for none.
     """
+    rows = members["named_row"].to_numpy()
+    a, b = np.where(rows[a] > rows[b], b, a), np.where(rows[a] > rows[b], a, b)
     one, other = pa.array(a), pa.array(b)
-    mine, yours = group_ids.take(one), group_ids.take(other)
     return pa.table(
         {
             "item_id": members["item_id"].take(one),
             "other_item_id": members["item_id"].take(other),
             "dataset": members["dataset"].take(one),
             "other_dataset": members["dataset"].take(other),
-            "tier": pa.array(TIERS).take(measured["tier"].combine_chunks().cast(pa.int64())),
+            "tier": measured["tier"],
             "score": measured["score"],
             "hamming": measured["hamming"],
             "hamming_256": measured["hamming_256"],
             "thumbnail_score": measured["thumbnail"],
             "embedding_score": measured["combined"],
-            "group_id": pc.if_else(pc.fill_null(pc.equal(mine, yours), False), mine, pa.scalar(None, pa.string())),
+            "group_id": together(group_ids.take(one), group_ids.take(other)),
+            "row": pa.array(rows[a]),
+            "other_row": pa.array(rows[b]),
         },
         schema=NAMED_PAIRS,
     )

@@ -8,7 +8,7 @@ is of, so a job that was killed finds it again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from dedupe.calibration import read_calibration
 from dedupe.found import check_found, read_found
 from dedupe.job import DedupeJob, Layout, Source
+from dedupe.metadata_columns import metadata_columns, to_text
 from dedupe.settings import Settings
 from pipelines.dedupe_steps import build
 from pipelines.engine_presets import Job
@@ -167,12 +168,18 @@ def plan(config: DedupeConfig) -> Layout:
     job = DedupeJob(
         output=output,
         sources=tuple(sources),
+        columns=_columns(config.settings, sources, snapshots),
         settings=config.settings,
         stretch_rows=config.stretch_rows,
         bucket_rows=config.bucket_rows,
         measure=None if config.calibration is None else storage.absolute(config.calibration),
     )
     return Layout(job, snapshots)
+
+
+def _columns(settings: Settings, sources: Sequence[Source], snapshots: Sequence[Snapshot]) -> str:
+    stores = [(source.store, snapshot) for source, snapshot in zip(sources, snapshots, strict=True)]
+    return to_text(metadata_columns(settings, stores))
 
 
 def plan_again(config: RethresholdConfig) -> Layout:
@@ -201,6 +208,9 @@ def plan_again(config: RethresholdConfig) -> Layout:
         bucket_rows=found.bucket_rows,
         measure=found.measure,
         found=found.pairs,
+        columns=_columns(
+            settings, found.sources, [read_snapshot(source.store, source.sequence) for source in found.sources]
+        ),
     )
     layout = Layout(job)
     check_found(layout, found)

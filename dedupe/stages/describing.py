@@ -20,7 +20,7 @@ from dedupe.members import Members, read_members
 from dedupe.multi_index import HashPlan, plan_tables, table_keys
 from dedupe.news import is_new
 from dedupe.placeholders import nearly_empty
-from dedupe.settings import BYTES, PHASH, PIXELS
+from dedupe.settings import BYTES, PHASH, PIXELS, Settings
 
 CLASSES = pa.schema(
     [
@@ -52,8 +52,9 @@ def describe(layout: Layout, stretch: Stretch) -> None:
         chosen = np.flatnonzero(members.compared & pictured & ~empty)
         chosen = chosen[tells(thumbnails[chosen])]
         _write_hashes(layout, stretch, members, signatures, thumbnails, chosen)
+    most = job.settings.placeholder_products + 1
     tiers = [tier for tier in (BYTES, PIXELS) if job.settings.finds(tier)]
-    classes = pa.concat_tables([CLASSES.empty_table(), *(_classes(members, tier, empty) for tier in tiers)])
+    classes = pa.concat_tables([CLASSES.empty_table(), *(_classes(members, tier, empty, most) for tier in tiers)])
     owners = bucket_of(classes["high"].to_numpy(), layout.buckets)
     write_buckets(job.at("classes", f"{stretch.number:06d}.arrow"), classes, owners, layout.buckets)
     ids = sorted({each for pair in job.settings.ignored for each in pair})
@@ -99,7 +100,7 @@ def _notes(layout: Layout) -> Iterator[dict[str, Any]]:
         yield canonical_json.load(storage.read_bytes(url), url)
 
 
-def _classes(members: Members, tier: int, empty: np.ndarray) -> pa.Table:
+def _classes(members: Members, tier: int, empty: np.ndarray, most: int) -> pa.Table:
     keys, has = (members.content, members.has_content) if tier == BYTES else (members.pixels, members.has_pixels)
     chosen = np.flatnonzero(members.leads & has)
     places = pa.array(chosen)
@@ -112,7 +113,7 @@ def _classes(members: Members, tier: int, empty: np.ndarray) -> pa.Table:
             "weight": pa.array(members.weights()[chosen]),
             "empty": pa.array(empty[chosen]),
             "group_value": members.group_value.take(places),
-            "products": members.products().take(places),
+            "products": members.products(most).take(places),
         },
         schema=CLASSES,
     )
@@ -123,10 +124,16 @@ def hash_plan(layout: Layout) -> HashPlan:
     return plan_tables(64, layout.job.settings.phash_radius, layout.rows)
 
 
-def class_words(members: Members) -> np.ndarray:
-    """uint64 [n]: the same for pictures that are known to be the same; of one without a hash, its own."""
-    words = np.where(members.has_pixels, members.pixels[:, 0], members.content[:, 0])
-    return np.where(members.has_pixels | members.has_content, words, members.row.astype(np.uint64))
+def class_words(members: Members, settings: Settings) -> np.ndarray:
+    """uint64 [n]: the same for pictures that an exact tier finds to be the same; of one without a hash, its own."""
+    words = members.row.astype(np.uint64)
+    for tier, has, keys in (
+        (BYTES, members.has_content, members.content),
+        (PIXELS, members.has_pixels, members.pixels),
+    ):
+        if settings.finds(tier):
+            words = np.where(has, keys[:, 0], words)
+    return words
 
 
 def _write_hashes(
@@ -144,7 +151,7 @@ def _write_hashes(
     entries = pa.table(
         {
             "row": pa.array(members.row[chosen]),
-            "klass": pa.array(class_words(members)[chosen]),
+            "klass": pa.array(class_words(members, layout.job.settings)[chosen]),
             "new": pa.array(is_new(layout, stretch, members)[chosen]),
             "phash": phash,
             "phash_256": signatures["phash_256"].combine_chunks().take(places),

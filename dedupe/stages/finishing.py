@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,12 +21,12 @@ from dedupe.csv_text import csv_text
 from dedupe.found import keep_found
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
-from dedupe.named_pairs import NAMED_PAIRS
+from dedupe.lines import DATASETS, LINES
 from dedupe.placeholders_table import PLACEHOLDERS, merged
 from dedupe.settings import TIERS
-from dedupe.stages.composing import CONFLICTS
+from dedupe.stages.composing import CONFLICTS, PAIRS
 from dedupe.stages.describing import group_sizes
-from dedupe.stages.settling import DATASETS, GROUPS, LINES
+from dedupe.stages.settling import GROUPS
 from dedupe.stages.showing import Pictures, show
 
 SCHEMA_VERSION = 1
@@ -58,8 +57,7 @@ def finish(layout: Layout, pictures: Pictures) -> dict[str, Any]:
     buckets = [f"{bucket:06d}.arrow" for bucket in range(layout.buckets)]
     histogram = Histogram()
     numbered = [f"{number}.arrow" for number in stretches]
-    named = itertools.chain(_tables(layout, "named", buckets), _tables(layout, "copies", numbered))
-    pairs = _write_parquet(layout, "pairs", NAMED_PAIRS, histogram.watch(named))
+    pairs = _write_parquet(layout, "pairs", PAIRS, histogram.watch(_tables(layout, "paired", buckets)))
     _write_parquet(layout, "groups", GROUPS, _tables(layout, "composed", buckets))
     conflicts = list(_tables(layout, "conflicts", buckets))
     _write_parquet(layout, "conflicts", CONFLICTS, conflicts)
@@ -82,6 +80,7 @@ def _summary(layout: Layout, pairs: int, placeholders: int, rejected: int) -> di
         url = job.at("settled", f"{stretch.number:06d}.json")
         found = canonical_json.load(storage.read_bytes(url), url)
         tiers.update(found.pop("by_tier"))
+        found.pop("own")
         counts.update(found)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -125,6 +124,12 @@ def _leakage(layout: Layout) -> dict[str, Any] | None:
         found = canonical_json.load(storage.read_bytes(url), url)
         items += np.array(found["items"], np.int64).reshape(items.shape)
         pairs += np.array(found["pairs"], np.int64).reshape(items.shape)
+    for stretch in layout.stretches:
+        url = layout.job.at("settled", f"{stretch.number:06d}.json")
+        for value, (own, between) in canonical_json.load(storage.read_bytes(url), url)["own"].items():
+            place = list(sizes).index(value)
+            items[place, place] += own
+            pairs[place, place] += between
     column = layout.job.settings.group_column or "dataset"
     return {
         "column": column,

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog import storage
 from dedupe.bucketed import read_bucket, write_buckets
+from dedupe.exact import MARKS
 from dedupe.job import Layout, Stretch, bucket_of
 from dedupe.members import Members, read_members
+from dedupe.settings import BYTES
 
-#: An item of a component, as `dedupe.stages.grouping` needs it.
+#: An item of a component, as `dedupe.stages.grouping` needs it, with all that it stands for: `named_row` and `item_id`
+#: are of the one that is named, `first_id` is the smallest id, `weight` how many they are.
 MEMBERS = pa.schema(
     [
         ("row", pa.int64()),
+        ("named_row", pa.int64()),
         ("component", pa.int64()),
         ("item_id", pa.string()),
+        ("first_id", pa.string()),
         ("dataset", pa.string()),
         ("order", pa.binary()),
         ("order_after", pa.binary()),
@@ -53,38 +59,44 @@ def gather(layout: Layout, stretch: Stretch) -> None:
     write_buckets(done, table, bucket_of(components, layout.buckets), layout.buckets)
 
 
-def marks_of(layout: Layout, stretch: Stretch) -> dict[int, tuple[str, str]]:
-    """The rows of a stretch that exact classes told to be placeholders: which, and why."""
-    urls = [layout.job.at("marks", f"{bucket:06d}.arrow") for bucket in range(layout.buckets)]
+def marks_of(layout: Layout, stretch: Stretch) -> pa.Table:
+    """The rows of a stretch that exact classes told to be placeholders, `dedupe.exact.MARKS`: each once, by the
+    smallest name."""
     if not layout.job.settings.exact:
-        return {}
-    marks = read_bucket(urls, stretch.number).sort_by([("row", "ascending"), ("placeholder", "descending")])
-    columns = (marks[name].to_pylist() for name in ("row", "placeholder", "why"))
-    return {row: (name, why) for row, name, why in zip(*columns, strict=True)}
+        return MARKS.empty_table()
+    urls = [layout.job.at("marks", f"{bucket:06d}.arrow") for bucket in range(layout.buckets)]
+    marks = read_bucket(urls, stretch.number).sort_by([("row", "ascending"), ("placeholder", "ascending")])
+    return marks.filter(pa.array(np.diff(marks["row"].to_numpy(), prepend=-1) != 0))
 
 
 def _described(
     layout: Layout, stretch: Stretch, members: Members, rows: np.ndarray, components: np.ndarray
 ) -> pa.Table:
-    # All with one leader have its hashes, group value and products.
-    places = pa.array(members.face[rows - stretch.row])
+    places = rows - stretch.row
+    named, first = pa.array(members.face[places]), pa.array(members.smallest()[places])
+    known = members.has_content & layout.job.settings.finds(BYTES)
     marks = marks_of(layout, stretch)
+    mark = pc.index_in(pa.array(rows), value_set=_whole(marks["row"]))
     return pa.table(
         {
             "row": pa.array(rows),
+            "named_row": pa.array(members.row[members.face[places]]),
             "component": pa.array(components),
-            "item_id": members.item_id.take(places),
+            "item_id": members.item_id.take(named),
+            "first_id": members.item_id.take(first),
             "dataset": pa.array([layout.job.sources[stretch.source].name or None] * len(rows), pa.string()),
-            "order": members.order.take(places),
-            "order_after": members.order_after.take(places),
-            "content": pa.array(
-                np.where(members.has_content, members.content[:, 0], members.row.astype(np.uint64))[rows - stretch.row]
-            ),
-            "group_value": members.group_value.take(places),
-            "protected": pa.array(members.protected[rows - stretch.row]),
-            "weight": pa.array(members.weights()[rows - stretch.row]),
-            "products": members.products().take(places),
-            "placeholder": pa.array([marks.get(row, (None, None))[0] for row in rows.tolist()], pa.string()),
+            "order": members.order.take(named),
+            "order_after": members.order_after.take(named),
+            "content": pa.array(np.where(known, members.content[:, 0], members.row.astype(np.uint64))[places]),
+            "group_value": members.group_value.take(named),
+            "protected": pa.array(members.protected[places]),
+            "weight": pa.array(members.weights()[places]),
+            "products": members.products(layout.job.settings.placeholder_products + 1).take(pa.array(places)),
+            "placeholder": _whole(marks["placeholder"]).take(mark),
         },
         schema=MEMBERS,
     )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -7,50 +7,49 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from catalog import canonical_json, storage
 from dedupe.bucketed import read_bucket, write_buckets
-from dedupe.chain_guard import DROPPED, KEEPER, PROTECTED, Cover, cover
+from dedupe.chain_guard import Cover, cover
 from dedupe.classes import Classes
 from dedupe.exact import placeholder_groups
 from dedupe.job import Layout
-from dedupe.leakage import leakage
-from dedupe.named_pairs import named, pairs_of_places
+from dedupe.leakage import Leakage, leakage
+from dedupe.named_pairs import named, pairs_of_places, range_of
 from dedupe.placeholders import NOTHING, REASONS
+from dedupe.roles import ALONE, KEEPER, PLACEHOLDER, PROTECTED, group_ids, texts
 from dedupe.settings import BYTES, PIXELS, Settings
 
-ALONE, PLACEHOLDER = "alone", "placeholder"
-ROLES = {KEEPER: "keeper", DROPPED: "dropped", PROTECTED: "protected"}
-
-#: What becomes of an item that has a pair, and of all that it stands for.
+#: What becomes of an item that has a pair, and of all that it stands for; `centre_…` is the item
+#: that a copy is paired with, null of a placeholder.
 DECISIONS = pa.schema(
     [
         ("row", pa.int64()),
-        ("role", pa.string()),
+        ("role", pa.int8()),
         ("group_id", pa.string()),
         ("kept_item_id", pa.string()),
         ("kept_dataset", pa.string()),
         ("tier", pa.int8()),
         ("score", pa.float32()),
-        ("centre_item_id", pa.string()),
-        ("centre_dataset", pa.string()),
-        ("centre_tier", pa.int8()),
         ("placeholder", pa.string()),
         ("why", pa.string()),
         ("component", pa.string()),
+        ("centre_row", pa.int64()),
+        ("centre_item_id", pa.string()),
+        ("centre_dataset", pa.string()),
+        ("centre_group", pa.string()),
+        ("centre_tier", pa.int8()),
     ]
 )
 
 
 @dataclass(frozen=True)
 class Grouped:
-    """The components of a bucket, decided: a row of `decisions` for each member, the pairs, and the leakage."""
+    """The components of a bucket, decided: a row of `decisions` for each member, the pairs, and what groups share."""
 
     decisions: pa.Table
     pairs: pa.Table
-    items: np.ndarray
-    pair_counts: np.ndarray
+    leakage: Leakage
 
 
 def group(layout: Layout, bucket: int, reviewed: np.ndarray, values: list[str]) -> None:
@@ -72,9 +71,9 @@ def group(layout: Layout, bucket: int, reviewed: np.ndarray, values: list[str]) 
     found = decide(members, pairs, job.settings, reviewed, values)
     owners = layout.stretch_of(found.decisions["row"].to_numpy())
     write_buckets(job.at("decisions", f"{bucket:06d}.arrow"), found.decisions, owners, len(layout.stretches))
-    zeros = np.zeros(len(found.pairs), np.int64)
-    write_buckets(job.at("named", f"{bucket:06d}.arrow"), found.pairs, zeros, 1)
-    counts = {"items": found.items.tolist(), "pairs": found.pair_counts.tolist()}
+    ranges = range_of(found.pairs, layout)
+    write_buckets(job.at("named", f"{bucket:06d}.arrow"), found.pairs, ranges, layout.buckets)
+    counts = {"items": found.leakage.items.tolist(), "pairs": found.leakage.pairs.tolist()}
     storage.write(done, canonical_json.dump(counts))
 
 
@@ -83,66 +82,61 @@ def decide(members: pa.Table, pairs: pa.Table, settings: Settings, reviewed: np.
     rows = members["row"].to_numpy()
     classes = Classes.of(rows, pairs, members["content"].to_numpy(), members["order"].combine_chunks())
     low, high = (np.searchsorted(rows, pairs[name].to_numpy()) for name in ("row_a", "row_b"))
-    marked = _spread_marks(members["placeholder"].to_pylist(), classes.klass, low, high)
-    open_member = np.array([each is None for each in marked], bool)
+    marks = _spread_marks(_whole(members["placeholder"]), classes.klass, low, high)
+    place = np.flatnonzero(np.asarray(marks.is_null()))
     codes = _codes(members["group_value"], values)
-    place = np.flatnonzero(open_member)
-    klass = classes.klass.astype(np.uint64)
-    linked = open_member[low] & open_member[high]
-    links = pa.table(
-        {
-            "a": klass[low[linked]],
-            "b": klass[high[linked]],
-            "tier": pairs["tier"].filter(pa.array(linked)),
-            "score": pairs["score"].filter(pa.array(linked)),
-        }
-    )
-    covered = cover(_covered(members, place, klass, codes), links, reviewed, settings.across)
     groups = codes if settings.across else None
-    decisions = _decisions(members, marked, place, covered, settings, classes, groups)
-    usable = np.asarray(pc.not_equal(decisions["role"], PLACEHOLDER))
+    # Between pictures: whether two of their items are duplicates depends on the items, too.
+    klass = classes.klass.astype(np.uint64)
+    linked = np.asarray(marks.is_null())[low] & np.asarray(marks.is_null())[high]
+    edges = pairs.select(["tier", "score"]).filter(pa.array(linked))
+    for name, end in (("a", low), ("b", high)):
+        edges = edges.append_column(name, pa.array(klass[end[linked]]))
+    covered = cover(_covered(members, place, klass, codes), edges, reviewed, settings.across)
+    decisions = _decisions(members, marks, place, covered, settings, classes, groups)
+    usable = decisions["role"].to_numpy() != PLACEHOLDER
     a, b, measured = pairs_of_places(classes, pairs, low, high, usable, groups)
     wanted = ~_among(rows[a], rows[b], reviewed)
-    shown = named(
-        members, a[wanted], b[wanted], measured.filter(pa.array(wanted)), decisions["group_id"].combine_chunks()
-    )
+    shown = named(members, a[wanted], b[wanted], measured.filter(pa.array(wanted)), _whole(decisions["group_id"]))
     shared = leakage(
         rows[place],
         klass[place],
         codes[place],
-        np.stack([links["a"].to_numpy(), links["b"].to_numpy()], axis=1),
+        np.stack([edges["a"].to_numpy(), edges["b"].to_numpy()], axis=1),
         len(values),
         reviewed,
         members["weight"].to_numpy()[place],
     )
-    return Grouped(decisions, shown, shared.items, shared.pairs)
+    return Grouped(decisions, shown, shared.across() if settings.across else shared)
 
 
 def _covered(members: pa.Table, place: np.ndarray, klass: np.ndarray, codes: np.ndarray) -> pa.Table:
     """The members that are no placeholders, as `dedupe.chain_guard` takes them."""
-    names = ["row", "order", "content", "protected"]
+    names = ["row", "order", "content", "protected", "weight"]
     if not members["order_after"].null_count:
         names.append("order_after")
     table = members.select(names).take(pa.array(place))
     return table.append_column("klass", pa.array(klass[place])).append_column("group_value", pa.array(codes[place]))
 
 
-def _spread_marks(marks: list[str | None], klass: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[str | None]:
-    """A picture that is like a placeholder is one: the marks of members, and of those that have a pair with them."""
-    result = list(marks)
-    numbers = [number for number, mark in enumerate(marks) if mark is not None]
-    if not numbers:
-        return result
-    known = {number: str(marks[number]) for number in numbers}
-    touched = np.isin(low, numbers) != np.isin(high, numbers)
-    for one, other in zip(low[touched].tolist(), high[touched].tolist(), strict=True):
-        name, plain = (known[one], other) if one in known else (known[other], one)
-        result[plain] = min(name, result[plain] or name)
-    by_class: dict[int, str] = {}
-    for number, mark in enumerate(result):
-        if mark is not None:
-            by_class[int(klass[number])] = min(mark, by_class.get(int(klass[number]), mark))
-    return [mark if mark is not None else by_class.get(int(klass[number])) for number, mark in enumerate(result)]
+def _spread_marks(marks: pa.Array, klass: np.ndarray, low: np.ndarray, high: np.ndarray) -> pa.Array:
+    """A picture that is like a placeholder is one: the marks of members, and of those that have a pair with them. Of
+    several the smallest counts."""
+    if marks.null_count == len(marks):
+        return marks
+    names = pa.array(sorted(marks.unique().drop_null().to_pylist()), pa.string())
+    none = len(names)
+    own = np.asarray(marks.is_null())
+    code = np.asarray(pc.index_in(marks, value_set=names).fill_null(none)).astype(np.int64)
+    spread = code.copy()
+    for one, other in ((low, high), (high, low)):
+        reached = ~own[one] & own[other]
+        np.minimum.at(spread, other[reached], code[one[reached]])
+    _, place = np.unique(klass, return_inverse=True)
+    of_class = np.full(len(klass), none, np.int64)
+    np.minimum.at(of_class, place, spread)
+    spread = np.where(spread == none, of_class[place], spread)
+    return names.take(pa.array(spread, mask=spread == none))
 
 
 def _codes(column: pa.ChunkedArray, values: list[str]) -> np.ndarray:
@@ -153,16 +147,18 @@ def _codes(column: pa.ChunkedArray, values: list[str]) -> np.ndarray:
 
 def _among(row_a: np.ndarray, row_b: np.ndarray, reviewed: np.ndarray) -> np.ndarray:
     """bool [n]: whether each pair of rows is one of these."""
-    if not len(reviewed):
-        return np.zeros(len(row_a), bool)
-    known = {(min(pair), max(pair)) for pair in reviewed.tolist()}
-    pairs = zip(row_a.tolist(), row_b.tolist(), strict=True)
-    return np.fromiter(((min(pair), max(pair)) in known for pair in pairs), bool, len(row_a))
+    result = np.zeros(len(row_a), bool)
+    if len(reviewed):
+        known = {(min(pair), max(pair)) for pair in reviewed.tolist()}
+        near = np.flatnonzero(np.isin(row_a, reviewed) & np.isin(row_b, reviewed))
+        pairs = zip(row_a[near].tolist(), row_b[near].tolist(), strict=True)
+        result[near] = [(min(pair), max(pair)) in known for pair in pairs]
+    return result
 
 
 def _decisions(
     members: pa.Table,
-    marked: list[str | None],
+    marks: pa.Array,
     place: np.ndarray,
     covered: Cover,
     settings: Settings,
@@ -171,74 +167,63 @@ def _decisions(
 ) -> pa.Table:
     """A decision for each member."""
     count = len(members)
-    role = np.array([PLACEHOLDER] * count, object)
+    role = np.full(count, PLACEHOLDER, np.int8)
     kept = np.full(count, -1, np.int64)
-    tier = np.full(count, -1, np.int8)
-    score = np.full(count, np.nan, np.float32)
-    like = place[covered.duplicate_of]
-    grouped = np.bincount(covered.duplicate_of, minlength=len(place)) > 1
-    role[place] = np.array([ROLES[each] for each in range(len(ROLES))], object)[covered.role]
-    role[place[(covered.role == KEEPER) & ~grouped]] = ALONE
-    kept[place] = np.where(covered.role == KEEPER, place, like)
-    tier[place], score[place] = covered.tier, covered.score
+    tier, score = np.full(count, -1, np.int8), np.full(count, np.nan, np.float32)
+    keeps = covered.role == KEEPER
+    takes = np.bincount(covered.duplicate_of[~keeps], minlength=len(place)) > 0
+    role[place] = np.where(keeps & ~takes, ALONE, covered.role)
+    kept[place] = np.where(keeps, place, place[covered.duplicate_of])
+    tier[place], score[place] = np.where(keeps, -1, covered.tier), np.where(keeps, np.nan, covered.score)
     same = np.flatnonzero((tier == BYTES) | (tier == PIXELS))
     tier[same] = classes.tier(same, kept[same])
-    stray = _product_placeholders(members, place, kept, settings)
-    names = _group_ids(members, kept)
-    for number in stray:
-        role[number], marked[number] = PLACEHOLDER, names[number]
-    shown = np.isin(role, list(ROLES.values()))
-    hidden = ~shown | (tier < 0)
+    names = _group_names(members, kept)
+    stray = np.zeros(count, np.int8)
+    stray[place] = placeholder_groups(kept[place], members.take(pa.array(place)), np.zeros(len(place), bool), settings)
+    strays = stray != NOTHING
+    role[strays], tier[strays], score[strays] = PLACEHOLDER, -1, np.nan
+    shown = pa.array(role <= PROTECTED)
+    nobody = pa.scalar(None, pa.string())
+    keeper = pa.array(np.maximum(kept, 0))
+    group = pc.if_else(shown, names, nobody)
     centre = classes.centres(groups)
-    at = pa.array(kept, mask=~shown)
-    of = pa.array(centre, mask=centre < 0)
-    alike = classes.tier(np.arange(count), centre)
+    hidden = (role == PLACEHOLDER) | (centre < 0)
+    of = pa.array(centre, mask=hidden)
     return pa.table(
         {
             "row": members["row"],
-            "role": pa.array(role.tolist(), pa.string()),
-            "group_id": pa.array(names, pa.string(), mask=~shown),
-            "kept_item_id": members["item_id"].take(at),
-            "kept_dataset": members["dataset"].take(at),
-            "tier": pa.array(tier, mask=hidden),
-            "score": pa.array(score, mask=hidden),
+            "role": pa.array(role),
+            "group_id": group,
+            "kept_item_id": pc.if_else(shown, members["item_id"].take(keeper), nobody),
+            "kept_dataset": pc.if_else(shown, members["dataset"].take(keeper), nobody),
+            "tier": pa.array(tier, mask=tier < 0),
+            "score": pa.array(score, mask=np.isnan(score)),
+            "placeholder": pc.if_else(pa.array(strays), names, marks),
+            "why": texts(REASONS, np.where(strays, stray, -1)),
+            "component": _first_of_component(members),
+            "centre_row": members["named_row"].take(of),
             "centre_item_id": members["item_id"].take(of),
             "centre_dataset": members["dataset"].take(of),
-            "centre_tier": pa.array(alike, mask=centre < 0),
-            "placeholder": pa.array(marked, pa.string()),
-            "why": pa.array([stray.get(number) for number in range(count)], pa.string()),
-            "component": pa.array(_first_of_component(members), pa.string()),
+            "centre_group": group.take(of),
+            "centre_tier": pa.array(classes.tier(np.arange(count), centre), mask=hidden),
         },
         schema=DECISIONS,
     )
 
 
-def _group_ids(members: pa.Table, kept: np.ndarray) -> np.ndarray:
-    """object [m]: the group of each member by the member that is kept; None where none is."""
-    names = np.full(len(members), None, object)
-    keepers, places = np.unique(kept, return_inverse=True)
-    known = keepers >= 0
-    chosen = pa.array(keepers[known])
-    pairs = zip(members["dataset"].take(chosen).to_pylist(), members["item_id"].take(chosen).to_pylist(), strict=True)
-    by_keeper = np.full(len(keepers), None, object)
-    by_keeper[known] = [group_id(*pair) for pair in pairs]
-    names[:] = by_keeper[places]
-    return names
+def _group_names(members: pa.Table, kept: np.ndarray) -> pa.Array:
+    """string [m]: the name of the group of each member, by the place of its keeper; null for -1."""
+    keepers, place = np.unique(kept, return_inverse=True)
+    known = members.take(pa.array(np.maximum(keepers, 0)))
+    names = group_ids(known["dataset"].to_pylist(), known["item_id"].to_pylist())
+    return names.take(pa.array(place, mask=kept < 0))
 
 
-def _product_placeholders(members: pa.Table, place: np.ndarray, kept: np.ndarray, settings: Settings) -> dict[int, str]:
-    """The members of groups that span too many products, and why."""
-    why = placeholder_groups(kept[place], members.take(pa.array(place)), np.zeros(len(place), bool), settings)
-    return {int(place[at]): REASONS[why[at]] for at in np.flatnonzero(why != NOTHING).tolist()}
-
-
-def _first_of_component(members: pa.Table) -> list[str]:
+def _first_of_component(members: pa.Table) -> pa.ChunkedArray:
     """For each member the smallest item id of its component."""
-    smallest = members.group_by("component", use_threads=False).aggregate([("item_id", "min")])
-    by_component = dict(zip(smallest["component"].to_pylist(), smallest["item_id_min"].to_pylist(), strict=True))
-    return [by_component[each] for each in members["component"].to_pylist()]
+    smallest = members.group_by("component", use_threads=False).aggregate([("first_id", "min")])
+    return smallest["first_id_min"].take(pc.index_in(members["component"], value_set=_whole(smallest["component"])))
 
 
-def group_id(dataset: str | None, item_id: str) -> str:
-    """The name of the group whose kept item that is."""
-    return xxhash.xxh3_128_hexdigest(f"{dataset or ''}\0{item_id}".encode())[:20]
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

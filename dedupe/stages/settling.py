@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog import canonical_json, storage
-from dedupe.bucketed import read_bucket, write_buckets
+from dedupe.bucketed import write_buckets
 from dedupe.csv_text import csv_text
 from dedupe.items import read_items
 from dedupe.job import Layout, Stretch
+from dedupe.lines import DATASETS, LINES, Lines, read_lines
 from dedupe.members import Members, read_members
-from dedupe.named_pairs import NAMED_PAIRS
+from dedupe.named_pairs import NAMED_PAIRS, range_of, together
 from dedupe.placeholders_table import PLACEHOLDERS, summarize
-from dedupe.settings import BYTES, TIERS
+from dedupe.roles import ALONE, DROPPED, KEEPER, PLACEHOLDER, PROTECTED
+from dedupe.settings import TIERS
 from dedupe.splits import SplitRatios, assign
-from dedupe.stages.gathering import marks_of
-from dedupe.stages.grouping import ALONE, PLACEHOLDER, group_id
 
-KEEPER, DROPPED, PROTECTED = "keeper", "dropped", "protected"
 _SHOWN = ("product_id", "width", "height", "bytes", "image_uri", "thumbnail")
 #: The members of groups, as a report has them.
 GROUPS = pa.schema(
@@ -47,26 +44,6 @@ GROUPS = pa.schema(
         ("thumbnail", pa.binary(192)),
     ]
 )
-LINES = ("item_id", "group_id", "kept_item_id", "tier", "score", "reason")
-DATASETS = ("dataset", "kept_dataset")
-
-
-@dataclass
-class _Line:
-    """What becomes of an item."""
-
-    role: str
-    group: str | None = None
-    kept: str | None = None
-    kept_dataset: str | None = None
-    tier: int | None = None
-    score: float | None = None
-    centre: str | None = None
-    centre_dataset: str | None = None
-    centre_tier: int | None = None
-    placeholder: str | None = None
-    why: str | None = None
-    component: str | None = None
 
 
 def settle(layout: Layout, stretch: Stretch) -> None:
@@ -76,8 +53,8 @@ def settle(layout: Layout, stretch: Stretch) -> None:
     if storage.exists(done):
         return
     members = read_members(layout, stretch)
-    lines = _lines(layout, stretch, members)
-    _write_csv(layout, stretch, members, lines)
+    lines = read_lines(layout, stretch, members)
+    _write_kept_and_dropped(layout, stretch, lines)
     _write_groups(layout, stretch, members, lines)
     _write_copies(layout, stretch, members, lines)
     if job.settings.splits:
@@ -85,187 +62,104 @@ def settle(layout: Layout, stretch: Stretch) -> None:
     storage.write(done, canonical_json.dump(_counts(members, lines)))
 
 
-def _lines(layout: Layout, stretch: Stretch, members: Members) -> dict[int, _Line]:
-    """What becomes of those items, by position, that are not alone."""
-    job = layout.job
-    urls = [job.at("decisions", f"{bucket:06d}.arrow") for bucket in range(layout.buckets)]
-    lines: dict[int, _Line] = {}
-    for said in read_bucket(urls, stretch.number).to_pylist():
-        lines[int(members.face[said["row"] - stretch.row])] = _Line(
-            said["role"],
-            said["group_id"],
-            said["kept_item_id"],
-            said["kept_dataset"],
-            said["tier"],
-            said["score"],
-            said["centre_item_id"],
-            said["centre_dataset"],
-            said["centre_tier"],
-            said["placeholder"],
-            said["why"],
-            said["component"],
-        )
-    for row, (name, why) in marks_of(layout, stretch).items():
-        line = lines.setdefault(int(members.face[row - stretch.row]), _Line(PLACEHOLDER))
-        line.role, line.placeholder, line.why = PLACEHOLDER, name, why
-    dataset = job.sources[stretch.source].name or None
-    for place in np.flatnonzero(members.copies).tolist():
-        face = int(members.face[place])
-        above = lines.setdefault(face, _Line(ALONE))
-        lines[place] = _copy(above, dataset, members.item_id[face].as_py(), job.settings.across)
-    return lines
-
-
-def _copy(face: _Line, dataset: str | None, face_id: str, across: bool) -> _Line:
-    """What becomes of an item with the same bytes as its face, who is made a keeper by it."""
-    if face.centre is None and not across:
-        face.centre, face.centre_dataset, face.centre_tier = face_id, dataset, BYTES
-    if face.role in (DROPPED, PLACEHOLDER):
-        return replace(face)
-    alike = (face.centre, face.centre_dataset, face.centre_tier)
-    if across:
-        return _Line(ALONE, None, None, None, None, None, *alike, component=face.component or face_id)
-    if face.role == ALONE:
-        face.role, face.kept, face.kept_dataset = KEEPER, face_id, dataset
-        face.group = group_id(dataset, face_id)
-        face.component = face.component or face_id
-    return _Line(DROPPED, face.group, face_id, dataset, BYTES, 1.0, *alike, component=face.component)
-
-
-def _reason(layout: Layout, line: _Line) -> str:
-    """A sentence for people."""
-    said = {
-        "bytes": "the same bytes as",
-        "pixels": "the same pixels as",
-        "phash": "its perceptual hash is that of",
-        "thumbnail": "its thumbnail is like that of",
-        "embedding": "thumbnail and embedding are like those of",
-    }
-    if line.role == KEEPER:
-        return f"first of its group by {layout.job.settings.keeper}, item_id"
-    if line.role == PLACEHOLDER:
-        return f"a placeholder: {(line.why or 'like a placeholder').replace('_', ' ')}"
-    if line.role == ALONE or line.tier is None:
-        return "nothing like it is kept" if line.component is not None else "unique"
-    alike = f"{said[TIERS[line.tier]]} {line.kept}"
-    return f"protected; {alike}" if line.role == PROTECTED else alike
-
-
-def _table(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line], places: list[int]) -> pa.Table:
-    """The lines of some items."""
-    chosen = [lines.get(place) for place in places]
-    alone = _Line(ALONE)
-    found = [line or alone for line in chosen]
-    ids = members.item_id.take(pa.array(places, pa.int64()))
-    dataset = layout.job.sources[stretch.source].name or None
-    own = [line.kept is None for line in found]
-    kept = [None if mine else line.kept for mine, line in zip(own, found, strict=True)]
-    return pa.table(
-        {
-            "item_id": ids,
-            "group_id": pa.array([line.group for line in found], pa.string()),
-            "kept_item_id": pc.coalesce(pa.array(kept, pa.string()), ids),
-            "tier": pa.array([None if line.tier is None else TIERS[line.tier] for line in found], pa.string()),
-            "score": pa.array([line.score for line in found], pa.float32()),
-            "reason": pa.array([_reason(layout, line) for line in found], pa.string()),
-            "dataset": pa.array([dataset] * len(found), pa.string()),
-            "kept_dataset": pa.array(
-                [dataset if mine else line.kept_dataset for mine, line in zip(own, found, strict=True)], pa.string()
-            ),
-            "role": pa.array([line.role for line in found], pa.string()),
-        }
-    )
-
-
-def _write_csv(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line]) -> None:
-    whole = _table(layout, stretch, members, lines, list(range(len(members))))
+def _write_kept_and_dropped(layout: Layout, stretch: Stretch, lines: Lines) -> None:
     columns = [*LINES, *(DATASETS if len(layout.job.sources) > 1 else ())]
-    dropped = pc.equal(whole["role"], DROPPED)
-    for name, chosen in (("drop", dropped), ("keep", pc.invert(dropped))):
-        text = csv_text(whole.filter(chosen).select(columns))
+    dropped = lines.role == DROPPED
+    for name, chosen in (("drop", dropped), ("keep", ~dropped)):
+        text = csv_text(lines.told(chosen).select(columns))
         storage.write(layout.job.at(name, f"{stretch.number:06d}.csv"), text)
 
 
-def _write_groups(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line]) -> None:
-    grouped = sorted(place for place, line in lines.items() if line.group is not None and line.role != PLACEHOLDER)
-    marked = sorted(place for place, line in lines.items() if line.role == PLACEHOLDER)
-    shown = _shown(layout, stretch, sorted({*grouped, *marked}))
-    told = _table(layout, stretch, members, lines, grouped)
+def _write_groups(layout: Layout, stretch: Stretch, members: Members, lines: Lines) -> None:
+    marked = lines.role == PLACEHOLDER
+    grouped = (lines.role <= PROTECTED) & ~marked
+    shown = _shown(layout, stretch, grouped | marked)
+    here = pa.array(grouped[grouped | marked])
+    rows = lines.told(grouped)
     for name in ("group_value", "label"):
-        told = told.append_column(name, getattr(members, name).take(pa.array(grouped, pa.int64())))
-    where = {place: number for number, place in enumerate(sorted({*grouped, *marked}))}
+        rows = rows.append_column(name, getattr(members, name).filter(pa.array(grouped)))
     for name in _SHOWN:
-        told = told.append_column(name, shown[name].take(pa.array([where[place] for place in grouped], pa.int64())))
-    rows = told.select(GROUPS.names).cast(GROUPS)
+        rows = rows.append_column(name, shown[name].filter(here))
+    rows = rows.select(GROUPS.names).cast(GROUPS)
     ranges = np.array([int(name[:8], 16) * layout.buckets >> 32 for name in rows["group_id"].to_pylist()], np.int64)
     write_buckets(layout.job.at("groups", f"{stretch.number:06d}.arrow"), rows, ranges, layout.buckets)
-    table = pa.table(
-        {
-            "placeholder": pa.array([lines[place].placeholder for place in marked], pa.string()),
-            "why": pa.array([lines[place].why for place in marked], pa.string()),
-            "item_id": members.item_id.take(pa.array(marked, pa.int64())),
-            "group_value": members.group_value.take(pa.array(marked, pa.int64())),
-            **{
-                name: shown[name].take(pa.array([where[place] for place in marked], pa.int64()))
-                for name in ("product_id", "image_uri", "thumbnail")
-            },
-        }
-    )
-    summary = summarize(table)
+    those = pa.array(marked)
+    columns = {name: shown[name].filter(pc.invert(here)) for name in ("product_id", "image_uri", "thumbnail")}
+    for name in ("placeholder", "why"):
+        columns[name] = lines.said[name].filter(those)
+    for name in ("item_id", "group_value"):
+        columns[name] = getattr(members, name).filter(those)
+    summary = summarize(pa.table(columns))
     url = layout.job.at("placeholders", f"{stretch.number:06d}.arrow")
     write_buckets(url, summary.cast(PLACEHOLDERS), np.zeros(len(summary), np.int64), 1)
 
 
-def _shown(layout: Layout, stretch: Stretch, places: list[int]) -> pa.Table:
-    """What a reader is shown of some items, in the order of their places."""
-    rows = pa.array([place + stretch.row for place in places], pa.int64())
-    tables = [
-        table.filter(pc.is_in(table["row"], value_set=rows)).select(list(_SHOWN))
-        for table in read_items(layout, stretch, _SHOWN)
-    ]
+def _shown(layout: Layout, stretch: Stretch, chosen: np.ndarray) -> pa.Table:
+    """What a reader is shown of some items, in the order of rows."""
+    tables, done = [], 0
+    for table in read_items(layout, stretch, _SHOWN):
+        tables.append(table.filter(pa.array(chosen[done : done + len(table)])).select(list(_SHOWN)))
+        done += len(table)
     return pa.concat_tables(tables)
 
 
-def _write_copies(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line]) -> None:
-    """The pairs of copies, of which no other stage knows, with the most preferred item of their pixels."""
-    copies = np.flatnonzero(members.copies).tolist()
-    places = [place for place in copies if lines[place].role != PLACEHOLDER and lines[place].centre is not None]
-    found = [lines[place] for place in places]
-    dataset = layout.job.sources[stretch.source].name or None
+def _write_copies(layout: Layout, stretch: Stretch, members: Members, lines: Lines) -> None:
+    """The pairs of copies with the item that stands for the same picture, of which no other stage knows."""
+    places = np.flatnonzero(members.copies & lines.paired)
+    one, other = lines.said.take(pa.array(places)), members.item_id.take(pa.array(places))
+    rows, centres = members.row[places], one["centre_row"].to_numpy()
+    first = pa.array(rows < centres)
+    dataset = pa.array([layout.job.sources[stretch.source].name or None] * len(places), pa.string())
     table = pa.table(
         {
-            "item_id": pa.array([line.centre for line in found], pa.string()),
-            "other_item_id": members.item_id.take(pa.array(places, pa.int64())),
-            "dataset": pa.array([line.centre_dataset for line in found], pa.string()),
-            "other_dataset": pa.array([dataset] * len(found), pa.string()),
-            "tier": pa.array([TIERS[line.centre_tier or BYTES] for line in found], pa.string()),
-            "score": pa.array(np.ones(len(found), np.float32)),
-            "group_id": pa.array([line.group for line in found], pa.string()),
+            "item_id": pc.if_else(first, other, one["centre_item_id"]),
+            "other_item_id": pc.if_else(first, one["centre_item_id"], other),
+            "dataset": pc.if_else(first, dataset, one["centre_dataset"]),
+            "other_dataset": pc.if_else(first, one["centre_dataset"], dataset),
+            "tier": one["centre_tier"],
+            "score": pa.array(np.ones(len(places), np.float32)),
+            "group_id": together(one["group_id"], one["centre_group"]),
+            "row": pa.array(np.minimum(rows, centres)),
+            "other_row": pa.array(np.maximum(rows, centres)),
         }
     )
     named = pa.concat_tables([NAMED_PAIRS.empty_table(), table], promote_options="default").select(NAMED_PAIRS.names)
     url = layout.job.at("copies", f"{stretch.number:06d}.arrow")
-    write_buckets(url, named, np.zeros(len(named), np.int64), 1)
+    write_buckets(url, named, range_of(named, layout), layout.buckets)
 
 
-def _write_splits(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line]) -> None:
+def _write_splits(layout: Layout, stretch: Stretch, members: Members, lines: Lines) -> None:
     assert layout.job.settings.splits is not None
     ratios = SplitRatios.parse(layout.job.settings.splits, "--assign-splits")
-    ids = members.item_id.to_pylist()
-    keys = [lines[place].component or item_id if place in lines else item_id for place, item_id in enumerate(ids)]
-    names = [ratios.names[each] for each in assign(keys, ratios).tolist()]
-    text = csv_text(pa.table({"item_id": members.item_id, "split": pa.array(names)}))
-    storage.write(layout.job.at("splits", f"{stretch.number:06d}.csv"), text)
+    keys = pc.coalesce(lines.said["component"], members.item_id).to_pylist()
+    names = pa.array(ratios.names, pa.string()).take(pa.array(assign(keys, ratios)))
+    table = pa.table({"item_id": members.item_id, "split": names})
+    storage.write(layout.job.at("splits", f"{stretch.number:06d}.csv"), csv_text(table))
 
 
-def _counts(members: Members, lines: dict[int, _Line]) -> dict[str, Any]:
-    roles = Counter(line.role for line in lines.values())
-    tiers = Counter(TIERS[line.tier] for line in lines.values() if line.role == DROPPED and line.tier is not None)
+def _counts(members: Members, lines: Lines) -> dict[str, Any]:
+    roles = np.bincount(lines.role, minlength=PLACEHOLDER + 1).tolist()
+    tiers = np.bincount(lines.tier[lines.role == DROPPED], minlength=len(TIERS)).tolist()
     return {
         "items": len(members),
         "dropped": roles[DROPPED],
         "groups": roles[KEEPER],
         "protected": roles[PROTECTED],
+        "unique": roles[ALONE],
         "placeholder_items": roles[PLACEHOLDER],
-        "by_tier": {name: tiers[name] for name in TIERS},
+        "by_tier": dict(zip(TIERS, tiers, strict=True)),
+        "own": _own_leakage(members, lines),
     }
+
+
+def _own_leakage(members: Members, lines: Lines) -> dict[str, list[int]]:
+    """By group value: items that have a duplicate in their own group of which no component tells, and those pairs."""
+    weights = members.weights()
+    alone = np.flatnonzero(lines.lone & (weights > 1) & ~np.asarray(members.group_value.is_null()))
+    found: dict[str, list[int]] = {}
+    values = members.group_value.take(pa.array(alone)).to_pylist()
+    for value, weight in zip(values, weights[alone].tolist(), strict=True):
+        counts = found.setdefault(value, [0, 0])
+        counts[0] += weight
+        counts[1] += weight * (weight - 1) // 2
+    return found

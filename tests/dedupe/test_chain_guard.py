@@ -89,6 +89,8 @@ def obvious(
         kept.append(index)
         for other in range(len(rows)):
             found = relation(rows[index], rows[other])
+            if rows[other]["protected"] and result[index][2] != index:
+                continue  # Who is like another keeper takes nobody who stays.
             if other not in kept and result[other][2] == other and found is not None:
                 if rows[other]["protected"]:
                     result[other] = [PROTECTED, other, index, *found]
