@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 from catalog import canonical_json, storage
 from catalog.rejects import read_rejects
 from dedupe.bucketed import read_bucket
+from dedupe.earlier import write_plan
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
 from dedupe.placeholders_table import PLACEHOLDERS, merged
 from dedupe.settings import TIERS
 from dedupe.stages.composing import CONFLICTS
-from dedupe.stages.describing import group_sizes
+from dedupe.stages.describing import group_sizes, new_items
 from dedupe.stages.grouping import NAMED_PAIRS
 from dedupe.stages.settling import DATASETS, GROUPS, LINES
 from dedupe.stages.showing import show
@@ -65,6 +66,7 @@ def finish(layout: Layout, picture: Callable[[str], bytes | None]) -> dict[str, 
     summary["score_histogram"] = histogram.to_json()
     summary["label_conflicts"] = conflicts
     show(layout, summary, picture)
+    write_plan(layout)
     storage.write(url, canonical_json.dump(summary))
     return summary
 
@@ -88,6 +90,8 @@ def _summary(layout: Layout, pairs: int, placeholders: int, rejected: int) -> di
         "protected": counts["protected"],
         "pairs": pairs,
         "threshold": job.settings.threshold,
+        "since": job.earlier,
+        "new": new_items(layout),
         "by_tier": {name: tiers[name] for name in TIERS},
         "placeholders": placeholders,
         "placeholder_items": counts["placeholder_items"],

@@ -67,11 +67,10 @@ def join_lists(layout: Layout, unit: int, scoring: Scoring) -> None:
     entries = _entries(table)
     found, start = [PAIRS.empty_table()], 0
     for end in ends.tolist():
-        pairs = join_list(
-            entries.take(order[start:end]), settings.thumbnail_threshold, settings.threshold, JoinOptions(scoring)
-        )
-        found.append(_filled(pairs))
-        start = end
+        some, start = entries.take(order[start:end]), end
+        if some.new.any():
+            pairs = join_list(some, settings.thumbnail_threshold, settings.threshold, JoinOptions(scoring))
+            found.append(_filled(pairs))
     write_pairs(layout, done, pa.concat_tables(found))
 
 
@@ -84,10 +83,17 @@ def _entries(table: pa.Table) -> Entries:
 
 
 def found_urls(layout: Layout) -> list[str]:
-    """All files of pairs that a job finds."""
+    """All files of pairs that a job finds, or takes over."""
     kinds = {"classes": layout.buckets, "hashes": layout.buckets, "lists": list_units(layout)}
     wanted = [kind for kind in kinds if looks_for(layout, kind)]
-    return [layout.job.at("found", f"{kind}-{each:06d}.arrow") for kind in wanted for each in range(kinds[kind])]
+    urls = [layout.job.at("found", f"{kind}-{each:06d}.arrow") for kind in wanted for each in range(kinds[kind])]
+    recalled = range(layout.buckets if layout.job.earlier is not None else 0)
+    return urls + [recalled_url(layout, bucket) for bucket in recalled]
+
+
+def recalled_url(layout: Layout, bucket: int) -> str:
+    """Where pairs are that an earlier report found."""
+    return layout.job.at("found", f"recalled-{bucket:06d}.arrow")
 
 
 def looks_for(layout: Layout, kind: str) -> bool:
