@@ -35,6 +35,7 @@ setup(
     extras_require={
         "pipeline": [
             "apache-beam>=2.77,<2.78",
+            "numpy>=2,<3",  # counts the bits in which hashes differ
             "tensorflow>=2.20,<2.22",
             "tensorflow-hub>=0.16.1,<0.17",
             "setuptools>=75,<81",  # tensorflow-hub imports pkg_resources, which setuptools 81 took out

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_HALF = 31
+
 
 def both_ways(edges: np.ndarray) -> np.ndarray:
     """Each edge under both of its nodes: int64 [2 n, 2], without those from a node to itself."""
@@ -125,6 +127,13 @@ def _sorted_unique(edges: np.ndarray) -> np.ndarray:
     """The edges sorted by first and second node, each once, none from a node to itself."""
     edges = _edges(edges)
     edges = edges[edges[:, 0] != edges[:, 1]]
+    if not len(edges) or (edges.min() >= 0 and edges.max() < 1 << _HALF):
+        # Both nodes in one number: many times as fast as sorting by two.
+        packed = np.sort(edges[:, 0] << _HALF | edges[:, 1])
+        first = np.ones(len(packed), np.bool_)
+        first[1:] = packed[1:] != packed[:-1]
+        packed = packed[first]
+        return np.stack([packed >> _HALF, packed & ((1 << _HALF) - 1)], axis=1)
     edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
     again = np.zeros(len(edges), np.bool_)
     again[1:] = (edges[1:] == edges[:-1]).all(axis=1)

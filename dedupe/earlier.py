@@ -20,6 +20,7 @@ DECIDING = (
     "thumbnail_threshold",
     "phash_radius",
     "phash_256_radius",
+    "verify",
     "turned",
     "probes",
     "normalization",

@@ -14,6 +14,7 @@ from dedupe.job import Layout, Stretch
 from dedupe.keeper import KeeperPolicy, order_keys
 from dedupe.reviewed import Protection
 from dedupe.settings import BYTES
+from dedupe.verified_pixels import verified
 
 _COLUMNS = ("product_id", "content_hash", "pixel_hash", "width", "height", "bytes", "metadata")
 #: Products of one picture that are told apart; whoever has more has too many anyway.
@@ -107,6 +108,8 @@ def read_members(layout: Layout, stretch: Stretch) -> Members:
             }
         )
     whole = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    if settings.verify == "pixels":
+        whole["pixel_hash"] = verified(layout, stretch)
     protected = np.asarray(whole["protected"])
     reviewed = np.asarray(
         pc.is_in(

@@ -6,14 +6,12 @@ bucket. A pair shares several keys and is given under one of them, so the pairs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 
 from dedupe import hash_guard
 from dedupe.hash_plan import HashPlan, plan_tables, table_keys, table_of
-from dedupe.near_hashes import differing_blocks, near_pairs
+from dedupe.near_hashes import Pairs, differing_blocks, gathered, near_pairs
 
 __all__ = ["PAIRS", "HashPlan", "join_bucket", "plan_tables", "table_keys"]
 
@@ -24,9 +22,13 @@ PAIRS = pa.schema(
         pa.field("row_b", pa.int64(), nullable=False),
         pa.field("hamming", pa.uint8(), nullable=False),
         pa.field("hamming_256", pa.int16()),
+        pa.field("twin", pa.bool_(), nullable=False),
     ]
 )
-_VERIFIED_AT_ONCE = 1 << 17
+#: Near pictures that a picture has for itself: its nearest. Without a bound, a cluster of n pictures has n^2 / 2 pairs.
+NEIGHBOURS = 100
+# Pairs that are held before those that are among the nearest of neither picture are let go.
+_MOST_HELD = 4_000_000
 
 
 def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: float = hash_guard.LEVELS) -> pa.Table:
@@ -46,30 +48,39 @@ def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: floa
         levels: that the thumbnails may differ by (`hash_guard.agree`).
 
     Returns:
-        A table of the schema `PAIRS`, sorted: row_a < row_b; how many bits differ.
+        A table of the schema `PAIRS`, sorted: row_a < row_b; how many bits differ; whether the two are twins, of equal
+        hashes and thumbnail. Of a picture with more than 100 near ones the 100 nearest count, and those that it is
+        among the 100 nearest of; a smaller radius gives exactly the nearer ones of these pairs.
     """
     pictures = _Pictures(entries)
     keys, places = pictures.entries(entries)
-    found = [pictures.stars(places[table_of(keys) == 0])]
-    waiting: list[tuple[np.ndarray, np.ndarray]] = []
-    held = 0
-    for a, b in _candidates(pictures, keys, places, plan):
-        waiting.append((a, b))
-        held += len(a)
-        if held >= _VERIFIED_AT_ONCE:
-            found.append(pictures.verified(waiting, radius_256, levels))
-            waiting, held = [], 0
-    found.append(pictures.verified(waiting, radius_256, levels))
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    near: list[tuple[np.ndarray, ...]] = []
+    for a, b in gathered(_candidates(pictures, keys, places, plan)):
+        near.append(pictures.verified(a, b, radius_256, levels))
+        if sum(len(each[0]) for each in near) > _MOST_HELD:
+            near = [_nearest(near)]
+    stars = pictures.stars(places[table_of(keys) == 0])
+    columns = [np.concatenate(column) for column in zip(stars, *([_nearest(near)] if near else []), strict=True)]
     order = np.lexsort((columns[1], columns[0]))
-    row_a, row_b, hamming, hamming_256 = (column[order] for column in columns)
-    arrays = [pa.array(row_a), pa.array(row_b), pa.array(hamming), pa.array(hamming_256, mask=hamming_256 < 0)]
-    return pa.Table.from_arrays(arrays, schema=PAIRS)
+    row_a, row_b, hamming, hamming_256, twin = (column[order] for column in columns)
+    arrays = [row_a, row_b, hamming, pa.array(hamming_256, mask=hamming_256 < 0), twin]
+    return pa.Table.from_arrays([pa.array(each) for each in arrays], schema=PAIRS)
 
 
-def _candidates(
-    pictures: _Pictures, keys: np.ndarray, places: np.ndarray, plan: HashPlan
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _nearest(found: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """The pairs that are among the nearest of either picture; of equally near ones the lower rows count."""
+    columns = tuple(np.concatenate(column) for column in zip(*found, strict=True))
+    a, b, hamming = columns[:3]
+    node, other = np.concatenate([a, b]), np.concatenate([b, a])
+    order = np.lexsort((other, np.concatenate([hamming, hamming]), node))
+    begins = np.flatnonzero(np.diff(node[order], prepend=-1))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+    kept = (rank < NEIGHBOURS).reshape(2, -1).any(axis=0)
+    return tuple(column[kept] for column in columns)
+
+
+def _candidates(pictures: _Pictures, keys: np.ndarray, places: np.ndarray, plan: HashPlan) -> Pairs:
     """Pairs of pictures within the radius, one of them new, each once in all buckets."""
     order = np.lexsort((pictures.rows[places], keys))
     keys, places = keys[order], places[order]
@@ -150,13 +161,10 @@ class _Pictures:
         others = mine[self._owner] & (lowest != np.arange(len(lowest)))
         apart = np.where(self._has_256[self._owner[others]], 0, -1).astype(np.int16)
         a, b = self._class_rows[lowest[others]], self._class_rows[others]
-        return a, b, np.zeros(len(a), np.uint8), apart
+        return a, b, np.zeros(len(a), np.uint8), apart, np.ones(len(a), np.bool_)
 
-    def verified(
-        self, pairs: list[tuple[np.ndarray, np.ndarray]], radius_256: int, levels: float
-    ) -> tuple[np.ndarray, ...]:
+    def verified(self, a: np.ndarray, b: np.ndarray, radius_256: int, levels: float) -> tuple[np.ndarray, ...]:
         """The columns of those pairs of places that the longer hash and the thumbnails do not contradict."""
-        a, b = (np.concatenate([pair[side] for pair in pairs] or [np.empty(0, np.int64)]) for side in (0, 1))
         both = self._has_256[a] & self._has_256[b]
         apart = np.bitwise_count(self._hash_256[a] ^ self._hash_256[b]).sum(axis=1, dtype=np.int16)
         apart = np.where(both, apart, np.int16(-1))
@@ -165,7 +173,8 @@ class _Pictures:
         alike = hash_guard.agree(self._thumbnails[a], self._thumbnails[b], levels)
         a, b, apart = a[alike], b[alike], apart[alike]
         first, second = np.minimum(self.rows[a], self.rows[b]), np.maximum(self.rows[a], self.rows[b])
-        return first, second, np.bitwise_count(self.phash[a] ^ self.phash[b]), apart
+        hamming = np.bitwise_count(self.phash[a] ^ self.phash[b])
+        return first, second, hamming, apart, np.zeros(len(a), np.bool_)
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:

@@ -16,6 +16,7 @@ from dedupe.hash_plan import plan_tables
 SMALL = 1_024
 _TILE = 1_024
 _YIELDED = 1 << 20
+_GATHERED = 1 << 16
 
 Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
 
@@ -31,15 +32,40 @@ def near_pairs(hashes: np.ndarray, groups: np.ndarray, radius: int) -> Pairs:
     Yields:
         int64 [m] and int64 [m], of each pair the places.
     """
-    begins = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]])) if len(groups) else groups
-    ends = np.append(begins[1:], len(groups))
+    limits, large = _small_and_large(groups)
+    yield from gathered(_within(hashes, limits, radius))
+    for begin, end in large:
+        for a, b in gathered(_near(hashes[begin:end], radius)):
+            yield begin + a, begin + b
+
+
+def gathered(pairs: Pairs) -> Pairs:
+    """The same pairs in pieces of 65,536 or more, for what costs more a piece than a pair."""
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    held = 0
+    for pair in pairs:
+        waiting.append(pair)
+        held += len(pair[0])
+        if held >= _GATHERED:
+            yield _joined(waiting)
+            waiting, held = [], 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
+
+
+def _small_and_large(groups: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Of each place of a sorted array, where its group ends if that is small (int64 [n]), else a place not after it;
+    of each large group where it begins and ends."""
+    changes = np.flatnonzero(groups[1:] != groups[:-1]) + 1
+    begins, ends = np.append(0, changes), np.append(changes, len(groups))
     sizes = ends - begins
     limits = np.repeat(np.where(sizes <= SMALL, ends, begins), sizes)
-    yield from _within(hashes, limits, radius)
-    for group in np.flatnonzero(sizes > SMALL).tolist():
-        begin = int(begins[group])
-        for a, b in _near(hashes[begin : int(ends[group])], radius):
-            yield begin + a, begin + b
+    large = sizes > SMALL
+    return limits, list(zip(begins[large].tolist(), ends[large].tolist(), strict=True))
 
 
 def differing_blocks(differences: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -67,10 +93,11 @@ def _near(hashes: np.ndarray, radius: int) -> Pairs:
     different, number, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     members = np.argsort(number, kind="stable")
     begins = np.cumsum(counts) - counts
-    for each in np.flatnonzero(counts > 1).tolist():
-        equal = members[begins[each] : begins[each] + counts[each]]
-        yield from ((equal[a], equal[b]) for a, b in _all_pairs(len(equal)))
-    for a, b in _near_different(different, radius):
+    limits, large = _small_and_large(number[members])
+    yield from ((members[a], members[b]) for a, b in _within(hashes[members], limits, radius))
+    for begin, end in large:
+        yield from ((members[begin + a], members[begin + b]) for a, b in _all_pairs(end - begin))
+    for a, b in gathered(_near_different(different, radius)):
         # Every row of the one with every row of the other.
         repeats = counts[a] * counts[b]
         for piece in np.split(np.arange(len(a)), np.flatnonzero(np.diff(np.cumsum(repeats) // _YIELDED)) + 1):
@@ -97,15 +124,12 @@ def _near_different(hashes: np.ndarray, radius: int) -> Pairs:
     for key, wanted, gap in zip(keys, kept, gaps, strict=True):
         parts = hashes & key
         order = np.argsort(parts, kind="stable")
-        begins = np.flatnonzero(np.concatenate([[True], np.diff(parts[order]) != 0]))
-        ends = np.append(begins[1:], count)
-        sizes = ends - begins
-        limits = np.repeat(np.where(sizes <= SMALL, ends, begins), sizes)
-        for a, b in _within(hashes[order], limits, radius):
+        limits, large = _small_and_large(parts[order])
+        for a, b in gathered(_within(hashes[order], limits, radius)):
             yield _first_found(hashes, order[a], order[b], masks, wanted, gap)
-        for part in np.flatnonzero(sizes > SMALL).tolist():
-            places = order[begins[part] : ends[part]]
-            for a, b in _near_different(hashes[places], radius):
+        for begin, end in large:
+            places = order[begin:end]
+            for a, b in gathered(_near_different(hashes[places], radius)):
                 yield _first_found(hashes, places[a], places[b], masks, wanted, gap)
 
 

@@ -24,6 +24,8 @@ class Settings:
         thumbnail_threshold: the cosine of whitened thumbnails from which they are, whatever the embedding says.
         phash_radius: bits of 64 in which two perceptual hashes may differ.
         phash_256_radius: and of 256, where both pictures have that one.
+        verify: `pixels` to read every image again and compare whole pictures, where the stored hashes of pixels may be
+            of reduced ones, or missing; None to read none.
         turned: whether pictures are also compared mirrored and turned by quarters.
         keeper: the policy by which one item of a group is kept, see `dedupe.keeper`.
         group_column: metadata column whose values are compared with each other: a split, a vendor.
@@ -44,6 +46,7 @@ class Settings:
     thumbnail_threshold: float = 0.92
     phash_radius: int = 4
     phash_256_radius: int = 24
+    verify: str | None = None
     turned: bool = False
     keeper: str = "resolution,bytes"
     group_column: str | None = None

@@ -61,6 +61,11 @@ def _add_finding(parser: argparse.ArgumentParser) -> None:
         "--phash-256-radius", type=at_least(0), default=24, metavar="BITS", help="of 256, as well (default: 24)"
     )
     parser.add_argument(
+        "--verify",
+        choices=["pixels"],
+        help="read every image again and compare the pixels of whole pictures, not the stored hashes of them",
+    )
+    parser.add_argument(
         "--turned", action="store_true", help="also find pictures that were mirrored or turned by quarters"
     )
     parser.add_argument(
@@ -173,6 +178,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         tiers=tuple(tier.strip() for tier in args.tiers.split(",")),
         phash_radius=args.phash_radius,
         phash_256_radius=args.phash_256_radius,
+        verify=args.verify,
         turned=args.turned,
         keeper=args.keeper,
         group_column=args.group_column,

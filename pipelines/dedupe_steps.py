@@ -13,7 +13,7 @@ from dedupe.job import DedupeJob, Layout
 from dedupe.lists import Lists
 from dedupe.measure import Measure
 from dedupe.stages.composing import compose
-from dedupe.stages.connecting import connect, label, rounds
+from dedupe.stages.connecting import check, connect, label, rounds
 from dedupe.stages.describing import describe, group_sizes, reviewed_rows
 from dedupe.stages.finishing import finish
 from dedupe.stages.gathering import gather
@@ -24,6 +24,8 @@ from dedupe.stages.recalling import recall_first, recall_high, recall_low, recal
 from dedupe.stages.settling import settle
 from dedupe.stages.spreading import list_units, spread
 from dedupe.stages.training import train
+from dedupe.verified_pixels import partitions_of, verify
+from pipelines.pixel_hashes import hash_all
 from pipelines.report_pictures import ReportPictures
 
 
@@ -50,6 +52,13 @@ class Stage(beam.DoFn):
     def work(self, unit: Any) -> None:
         """Does a unit."""
         raise NotImplementedError
+
+
+class Verify(Stage):
+    """The images of a partition to hashes of their pixels."""
+
+    def work(self, unit: tuple[int, int]) -> None:
+        verify(self.layout, unit, hash_all)
 
 
 class Describe(Stage):
@@ -115,6 +124,13 @@ class Connect(Stage):
         connect(self.layout, *unit)
 
 
+class Check(Stage):
+    """The edges of a bucket to whether they are those of stars."""
+
+    def work(self, unit: int) -> None:
+        check(self.layout, unit)
+
+
 class Label(Stage):
     """Edges of stars to components."""
 
@@ -174,6 +190,7 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     joins = [(kind, each) for kind, count in units.items() if looks_for(layout, kind) for each in range(count)]
     compares = looks_for(layout, "lists")
     looking: list[tuple[str, Stage, Sequence[Any]]] = [
+        ("Verify", Verify(job), partitions_of(layout) if job.settings.verify else []),
         ("Describe", Describe(job), stretches),
         ("Train", Train(job), [0] if compares else []),
         ("Spread", Spread(job), stretches if compares else []),
@@ -190,6 +207,7 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     judging: list[tuple[str, Stage, Sequence[Any]]] = [
         ("Merge", Merge(job), buckets),
         *steps,
+        ("Check", Check(job), buckets if steps else []),
         ("Label", Label(job), buckets),
         ("Gather", Gather(job), stretches),
         ("Group", Group(job), buckets),

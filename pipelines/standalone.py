@@ -13,16 +13,22 @@ from typing import Any
 
 from catalog.errors import meant_for_user
 from catalog.storage import redact_text
+from pipelines.dedupe_flags import add_dedupe_flags, dedupe_config
 from pipelines.flags import add_embed_flags, add_engine_flag, add_index_flags, embed_config, index_config
 from pipelines.night_summary import NightSummary, exit_code, sentence
 from pipelines.nightly_flags import add_nightly_flags
 
-_FLAGS = {"embed": add_embed_flags, "index": add_index_flags, "nightly": add_nightly_flags}
+_FLAGS = {
+    "embed": add_embed_flags,
+    "index": add_index_flags,
+    "dedupe": add_dedupe_flags,
+    "nightly": add_nightly_flags,
+}
 
 
 def main(job: str, arguments: Sequence[str] | None = None) -> int:
-    """Runs `embed`, `index` or `nightly`; returns the exit code: 0 done, 1 the run failed, 2 wrong usage, 3 a gate
-    refused, 4 another run is under way."""
+    """Runs one of the jobs; returns the exit code: 0 done, 1 the run failed, 2 wrong usage, 3 a gate refused, 4 another
+    run is under way."""
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.{job}", allow_abbrev=False)
     _FLAGS[job](parser)
     add_engine_flag(parser)
@@ -50,6 +56,10 @@ def _run(
         from pipelines.embed import embed
 
         return asdict(embed(embed_config(args, beam_arguments, args.engine), _say)), None
+    if job == "dedupe":
+        from pipelines.dedupe import dedupe
+
+        return dedupe(dedupe_config(args, beam_arguments, args.engine), _say), None
     if job == "nightly":
         from pipelines.nightly import nightly
         from pipelines.nightly_config import read_nightly

@@ -20,11 +20,11 @@ from dedupe.bucketed import read_bucket
 from dedupe.earlier import write_plan
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
+from dedupe.named_pairs import NAMED_PAIRS
 from dedupe.placeholders_table import PLACEHOLDERS, merged
 from dedupe.settings import TIERS
 from dedupe.stages.composing import CONFLICTS
 from dedupe.stages.describing import group_sizes, new_items
-from dedupe.stages.grouping import NAMED_PAIRS
 from dedupe.stages.settling import DATASETS, GROUPS, LINES
 from dedupe.stages.showing import show
 

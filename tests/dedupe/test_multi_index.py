@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dedupe import hash_guard, near_hashes
@@ -118,28 +118,21 @@ def test_drawn_rows_have_pairs_of_every_kind(radius: int) -> None:
     assert {apart is None for *_, apart in pairs} == {True, False}
 
 
-def brute_near(hashes: np.ndarray, radius: int) -> set[tuple[int, int]]:
-    apart = np.bitwise_count(hashes[:, None] ^ hashes[None])
-    a, b = np.nonzero(np.triu(apart <= radius, 1))
-    return set(zip(a.tolist(), b.tolist(), strict=True))
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 1_000), st.integers(0, 6), st.sampled_from([3, 8, 14, 30, 64]), st.integers(1, 2_000))
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1_000), st.integers(0, 6), st.sampled_from([3, 8, 14, 30, 64]), st.integers(100, 2_000))
+@example(0, 2, 64, 1)
 def test_a_large_group_is_cut_without_losing_or_repeating_a_pair(
     seed: int, radius: int, bits: int, different: int
 ) -> None:
     random = np.random.default_rng(seed)
     mask = np.bitwise_or.reduce(np.uint64(1) << random.choice(64, bits, replace=False).astype(np.uint64))
     pool = (random.integers(0, 2**64, different, np.uint64) & mask) | (~mask & np.uint64(0x0123456789ABCDEF))
-    hashes = pool[random.integers(0, different, 1_500)]
-    pairs = [
-        tuple(sorted(pair))
-        for a, b in near_hashes.near_pairs(hashes, np.zeros(len(hashes), np.int64), radius)
-        for pair in zip(a.tolist(), b.tolist(), strict=True)
-    ]
-    assert len(pairs) == len(set(pairs))
-    assert set(pairs) == brute_near(hashes, radius)
+    hashes = pool[random.integers(0, different, 1_300)]
+    pairs = list(near_hashes.near_pairs(hashes, np.zeros(len(hashes), np.int64), radius))
+    a, b = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    near = np.bitwise_count(hashes[:, None] ^ hashes[None]) <= radius
+    wanted = np.flatnonzero(np.triu(near, 1))
+    assert np.array_equal(np.sort(np.minimum(a, b) * len(hashes) + np.maximum(a, b)), wanted)
 
 
 def test_a_large_group_is_not_compared_whole() -> None:
