@@ -147,6 +147,26 @@ class Calibration:
             chosen=Point(**value["chosen"]) if value["chosen"] else None,
         )
 
+    def told(self, threshold: float, thumbnail_threshold: float) -> dict[str, Any]:
+        """What a report says of itself that was made with these thresholds: `points`, `chosen` (a name of those, or
+        `given`), `expected_precision`, and `curve`, [threshold, precision, recall] of the combination alone."""
+        here = self.points().at(threshold, thumbnail_threshold)
+        points = {name: self.points().best(precision) for name, precision in TARGETS.items()}
+        given = {name: point for name, point in points.items() if point is not None} | {"given": here}
+        chosen = next(
+            name
+            for name, point in given.items()
+            if (point.threshold, point.thumbnail_threshold) == (here.threshold, here.thumbnail_threshold)
+        )
+        of = self.curves()["embedding"]
+        curve = zip(THRESHOLDS.tolist(), of.precision.tolist(), of.recall.tolist(), strict=True)
+        return {
+            "points": {name: asdict(point) for name, point in given.items() if name in (*points, chosen)},
+            "chosen": chosen,
+            "expected_precision": here.precision,
+            "curve": [[round(value, 5) for value in each] for each in curve],
+        }
+
     def _all_found(self) -> Found:
         pairs = self.found.values()
         return Found(np.concatenate([p.thumbnail for p in pairs]), np.concatenate([p.combined for p in pairs]))

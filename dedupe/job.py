@@ -49,7 +49,7 @@ class DedupeJob:
         settings: what counts as a duplicate.
         stretch_rows: rows of a stretch, the unit of work on items.
         bucket_rows: rows, or pairs, that are brought together at a time.
-        measure: URL of a folder with a measure to compare with; None to train one.
+        measure: URL of a calibration, whose measure is compared with; None to train one.
         found: URL of a report of the same snapshots, whose pairs are judged anew; None to look for pairs.
         earlier: URL of a report of an earlier snapshot: only what is new since then is compared; None for everything.
     """

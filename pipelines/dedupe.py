@@ -17,6 +17,7 @@ import apache_beam as beam
 from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
+from dedupe.calibration import read_calibration
 from dedupe.earlier import Earlier
 from dedupe.job import DedupeJob, Layout, Source
 from dedupe.settings import Settings
@@ -111,6 +112,13 @@ def plan(config: DedupeConfig) -> Layout:
             f"{source.name}: {each.encoder.name}" for source, each in zip(sources, snapshots, strict=True)
         )
         raise UsageError(f"--datasets: their vectors are of different encoders ({named}); embed all with the same one")
+    if config.calibration is not None:
+        calibrated = read_calibration(storage.absolute(config.calibration))
+        if calibrated.fingerprint != snapshots[0].encoder.fingerprint:
+            raise UsageError(
+                f"--calibration {storage.redact(config.calibration)} was made of the vectors of another encoder; "
+                "calibrate anew"
+            )
     if not any(snapshot.vectors for snapshot in snapshots):
         raise UsageError(
             f"snapshot {snapshots[0].sequence} of {sources[0].store} has no items; there is nothing to compare"

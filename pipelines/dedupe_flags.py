@@ -153,6 +153,20 @@ def _datasets(text: str) -> dict[str, str]:
     return found
 
 
+def _calibrated(folder: str | None) -> dict[str, float]:
+    """The thresholds that a calibration chose. Raises UsageError where it chose none."""
+    if folder is None:
+        return {}
+    from dedupe.calibration import read_calibration
+
+    chosen = read_calibration(folder).chosen
+    if chosen is None:
+        raise UsageError(
+            f"--calibration {folder}: no thresholds reached its precision; give --threshold, or calibrate anew"
+        )
+    return {"threshold": chosen.threshold, "thumbnail_threshold": chosen.thumbnail_threshold}
+
+
 def _settings(args: argparse.Namespace) -> Settings:
     from dedupe.keeper import KeeperPolicy
     from dedupe.reviewed import read_ignored, read_protected
@@ -170,9 +184,12 @@ def _settings(args: argparse.Namespace) -> Settings:
         zip(*(ignored[name].to_pylist() for name in ignored.column_names), strict=True) if ignored is not None else ()
     )
     chosen = {
-        name: value
-        for name, value in (("threshold", args.threshold), ("thumbnail_threshold", args.thumbnail_threshold))
-        if value is not None
+        **_calibrated(args.calibration),
+        **{
+            name: value
+            for name, value in (("threshold", args.threshold), ("thumbnail_threshold", args.thumbnail_threshold))
+            if value is not None
+        },
     }
     return Settings(
         tiers=tuple(tier.strip() for tier in args.tiers.split(",")),

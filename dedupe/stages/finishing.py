@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from catalog import canonical_json, storage
 from catalog.rejects import read_rejects
 from dedupe.bucketed import read_bucket
+from dedupe.calibration import read_calibration
 from dedupe.earlier import write_plan
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
@@ -97,10 +98,19 @@ def _summary(layout: Layout, pairs: int, placeholders: int, rejected: int) -> di
         "placeholder_items": counts["placeholder_items"],
         "unreadable": rejected,
         "leakage": _leakage(layout),
+        "calibration": _calibration(layout),
         "settings": job.settings.to_json(),
         "identity": job.identity,
         **layout.to_json(),
     }
+
+
+def _calibration(layout: Layout) -> dict[str, Any] | None:
+    """What the thresholds are expected to give; None where they were given and nobody measured it."""
+    job = layout.job
+    if job.measure is None:
+        return None
+    return read_calibration(job.measure).told(job.settings.threshold, job.settings.thumbnail_threshold)
 
 
 def _leakage(layout: Layout) -> dict[str, Any] | None:

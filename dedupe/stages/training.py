@@ -9,6 +9,7 @@ import numpy as np
 
 from catalog import storage
 from catalog.partition import item_hash
+from dedupe.calibration import read_calibration, read_measure
 from dedupe.items import read_vectors, thumbnails_of
 from dedupe.job import Layout, Stretch
 from dedupe.lists import ROWS_PER_LIST, SAMPLE_PER_LIST, Lists, list_count
@@ -37,7 +38,7 @@ def train(layout: Layout) -> None:
     wanted = min(_MOST_SAMPLED, max(_LEAST_SAMPLED, layout.rows // ROWS_PER_LIST * SAMPLE_PER_LIST))
     thumbnails, vectors = sample(layout, wanted)
     if job.measure is not None:
-        measure = Measure.load(storage.join(job.measure, "measure.npz"))
+        measure = read_measure(job.measure, read_calibration(job.measure))
     else:
         views = (*DEFAULT_VIEWS, *TURNED_VIEWS) if job.settings.turned else DEFAULT_VIEWS
         measure = Measure.fit(thumbnails, vectors, views)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dedupe import hash_guard, near_hashes
 from dedupe.hash_plan import HashPlan
-from dedupe.multi_index import PAIRS, join_bucket, plan_tables, table_keys
+from dedupe.multi_index import NEIGHBOURS, PAIRS, join_bucket, plan_tables, table_keys
 
 RADIUS_256 = 20
 
@@ -54,7 +54,7 @@ def drawn_rows(count: int, seed: int, distinct: int = 10) -> pa.Table:
     )
 
 
-def brute_pairs(rows: pa.Table, radius: int) -> list[tuple[int, int, int, int | None]]:
+def brute_pairs(rows: pa.Table, radius: int) -> list[tuple[int, int, int, int | None, bool]]:
     """Every row against every other, by the words of `join_bucket`."""
     classes: dict[int, dict] = {}
     for row in sorted(rows.to_pylist(), key=lambda row: row["row"]):
@@ -66,7 +66,7 @@ def brute_pairs(rows: pa.Table, radius: int) -> list[tuple[int, int, int, int | 
     pairs = []
     for (_, phash_256, _), (lowest, *others) in pictures.items():
         apart = None if phash_256 is None else 0
-        pairs += [(lowest["row"], row["row"], 0, apart) for row in others]
+        pairs += [(lowest["row"], row["row"], 0, apart, True) for row in others]
     for a, b in itertools.combinations(pictures.values(), 2):
         hamming = (a[0]["phash"] ^ b[0]["phash"]).bit_count()
         apart = None
@@ -80,11 +80,11 @@ def brute_pairs(rows: pa.Table, radius: int) -> list[tuple[int, int, int, int | 
             and levels <= hash_guard.LEVELS
             and any(row["new"] for row in a + b)
         ):
-            pairs.append((*sorted((a[0]["row"], b[0]["row"])), hamming, apart))
+            pairs.append((*sorted((a[0]["row"], b[0]["row"])), hamming, apart, False))
     return sorted(pairs)
 
 
-def joined(rows: pa.Table, plan: HashPlan, buckets: int, seed: int = 0) -> list[tuple[int, int, int, int | None]]:
+def joined(rows: pa.Table, plan: HashPlan, buckets: int, seed: int = 0) -> list[tuple[int, int, int, int | None, bool]]:
     """The pairs of all buckets, each of which has its entries shuffled."""
     hashes = rows["phash"].to_numpy().astype(">u8").view(np.uint8).reshape(-1, 8)
     keys = table_keys(hashes, plan)
@@ -114,8 +114,8 @@ def test_drawn_rows_have_pairs_of_every_kind(radius: int) -> None:
     rows = drawn_rows(300, 3)
     pairs = joined(rows, plan_tables(64, radius, 300), 3)
     assert pairs == brute_pairs(rows, radius)
-    assert {hamming for _, _, hamming, _ in pairs} == set(range(radius + 1))
-    assert {apart is None for *_, apart in pairs} == {True, False}
+    assert {hamming for _, _, hamming, *_ in pairs} == set(range(radius + 1))
+    assert {apart is None for *_, apart, _ in pairs} == {True, False}
 
 
 @settings(deadline=None, max_examples=20)
@@ -193,3 +193,33 @@ def test_brightness_is_made_equal_before_thumbnails_are_compared() -> None:
     other = np.random.default_rng(1).integers(60, 160, (1, 192), np.uint8)
     assert hash_guard.agree(picture, picture + np.uint8(80)).all()
     assert not hash_guard.agree(picture, other).any()
+
+
+def test_a_dense_cluster_keeps_the_nearest_pairs_of_each_picture_whatever_the_radius() -> None:
+    random = np.random.default_rng(5)
+    count = 400
+    thumbnails = np.repeat(random.integers(0, 256, (1, 192), np.uint8), count, axis=0)
+    thumbnails[np.arange(count), random.integers(0, 192, count)] ^= 1
+    thumbnails[np.arange(count), np.arange(count) % 192] ^= 2  # All different.
+    bits = random.integers(0, 6, count)  # Hashes within few bits of each other.
+    rows = pa.table(
+        {
+            "row": pa.array(np.arange(count)),
+            "klass": pa.array(np.arange(count, dtype=np.uint64)),
+            "new": pa.array(np.ones(count, bool)),
+            "phash": pa.array((np.uint64(1) << bits.astype(np.uint64)) | np.uint64(1 << 40)),
+            "phash_256": pa.nulls(count, pa.binary(32)),
+            "thumbnail": pa.array([each.tobytes() for each in thumbnails], pa.binary(192)),
+        }
+    )
+    found = joined(rows, HashPlan(64, 2, 3), 1)
+    everything = brute_pairs(rows, 2)
+    by_row: dict[int, list[tuple[int, int]]] = {}
+    for a, b, hamming, *_ in everything:
+        by_row.setdefault(a, []).append((hamming, b))
+        by_row.setdefault(b, []).append((hamming, a))
+    nearest = {(row, other) for row, near in by_row.items() for _, other in sorted(near)[:NEIGHBOURS]}
+    wanted = [pair for pair in everything if (pair[0], pair[1]) in nearest or (pair[1], pair[0]) in nearest]
+    assert found == wanted
+    assert len(wanted) < len(everything)
+    assert joined(rows, HashPlan(64, 0, 3), 1) == [pair for pair in wanted if pair[2] == 0]
