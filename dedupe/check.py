@@ -43,10 +43,24 @@ class Match:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a picture: the matches that are kept of it, best first, and how many there are in all."""
+    """What is said of a picture.
+
+    Attributes:
+        matches: what it is a duplicate of, best first, as many as are kept.
+        found: how many there are in all.
+        empty: whether it shows hardly anything, so that its looks are not compared.
+    """
 
     matches: tuple[Match, ...]
     found: int
+    empty: bool
+
+    @property
+    def name(self) -> str:
+        """`placeholder` where it is empty, or its best match is one; else `duplicate` or `new`."""
+        if self.empty or (self.matches and self.matches[0].placeholder is not None):
+            return "placeholder"
+        return "duplicate" if self.matches else "new"
 
 
 class Checker:
@@ -109,8 +123,10 @@ class Checker:
     def verdicts(self) -> list[Verdict]:
         """What was found, in the order of the pictures."""
         return [
-            Verdict(tuple(match for _, match in kept), int(found))
-            for kept, found in zip(self._kept, self._found.tolist(), strict=True)
+            Verdict(tuple(match for _, match in kept), found, not telling)
+            for kept, found, telling in zip(
+                self._kept, self._found.tolist(), self._queries.telling.tolist(), strict=True
+            )
         ]
 
     def _least(self, measure: Measure) -> float:

@@ -56,9 +56,7 @@ class Earlier:
     def read(cls, report: str) -> Earlier:
         """Raises UsageError where there is no complete report that can be built on."""
         shown = storage.redact(report)
-        summary = _read(storage.join(report, "summary.json"))
-        if summary is None:
-            raise UsageError(f"{shown} holds no complete report; run catalog-indexer dedupe there first, or again")
+        summary = read_report(report)
         state = state_of(report, summary["identity"])
         plan = _read(storage.join(state, _PLAN))
         if plan is None or plan["schema_version"] != SCHEMA_VERSION:
@@ -92,6 +90,16 @@ class Earlier:
         if calibration is not None and calibration != self.calibration:
             return f"it was not made with --calibration {storage.redact(calibration)}"
         return None
+
+
+def read_report(report: str) -> dict[str, Any]:
+    """The summary of a complete report. Raises UsageError where there is none."""
+    summary = _read(storage.join(report, "summary.json"))
+    if summary is None:
+        raise UsageError(
+            f"{storage.redact(report)} holds no complete report; run catalog-indexer dedupe there first, or again"
+        )
+    return summary
 
 
 def write_plan(layout: Layout) -> None:

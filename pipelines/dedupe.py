@@ -135,7 +135,7 @@ def plan(config: DedupeConfig) -> Layout:
         settings=config.settings,
         stretch_rows=config.stretch_rows,
         bucket_rows=config.bucket_rows,
-        measure=None if since is not None else calibration,
+        measure=calibration,
         earlier=since,
     )
     return Layout(job, snapshots)

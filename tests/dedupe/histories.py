@@ -36,7 +36,7 @@ def _pool() -> list[dict[str, Any]]:
     for number in range(POOL):
         family, version = divmod(number, VERSIONS)
         phash = int(phashes[family])
-        for bit in draw.choice(64, int(draw.integers(0, 8)), replace=False).tolist():
+        for bit in draw.choice(64, int(draw.integers(0, 4)), replace=False).tolist():
             phash ^= 1 << bit
         picture = {
             "content_hash": draw.bytes(32),
