@@ -117,7 +117,9 @@ def _asked(args: argparse.Namespace, unread: list[Unread]) -> Iterator[tuple[str
     )
     for reader in catalog.readers:
         for block in read_rows(reader):
-            columns = (block.column(name).to_pylist() for name in ("item_id", "image_uri", "origin", "reason", "detail"))
+            columns = (
+                block.column(name).to_pylist() for name in ("item_id", "image_uri", "origin", "reason", "detail")
+            )
             for item_id, place, origin, reason, detail in zip(*columns, strict=True):
                 if reason is None:
                     yield place, item_id

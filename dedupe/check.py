@@ -186,9 +186,7 @@ class Checker:
             described = measure.describe(None if measure.thumbnail is None else base.thumbnails[places], given)
             thumbnail, combined = best_scores(measure, self._described, described, query, at)
             offsets = (self._offsets[query].astype(np.float64) + measure.offsets(described[:, 0])[at]) / 2
-            found.append(
-                _Part.of(query, row, thumbnail=thumbnail, combined=(combined - offsets).astype(np.float32))
-            )
+            found.append(_Part.of(query, row, thumbnail=thumbnail, combined=(combined - offsets).astype(np.float32)))
         return found
 
     def _keep(
@@ -270,9 +268,7 @@ class _Part:
     def together(cls, parts: list[_Part]) -> _Part:
         """Each pair once, with all that any part says of it."""
         query, row = (np.concatenate([getattr(each, name) for each in parts]) for name in ("query", "row"))
-        columns = {
-            name: np.concatenate([getattr(each.found, name) for each in parts]) for name in vars(parts[0].found)
-        }
+        columns = {name: np.concatenate([getattr(each.found, name) for each in parts]) for name in vars(parts[0].found)}
         if not len(query):
             return cls(query, row, Found(**columns))
         order = np.lexsort((row, query))
@@ -284,6 +280,4 @@ class _Part:
             name: np.fmax.reduceat(columns[name][order], begins)
             for name in ("hamming", "hamming_256", "thumbnail", "combined")
         }
-        return cls(
-            query[begins], row[begins], Found(exact=np.where(least == len(TIERS), np.int8(-1), least), **best)
-        )
+        return cls(query[begins], row[begins], Found(exact=np.where(least == len(TIERS), np.int8(-1), least), **best))

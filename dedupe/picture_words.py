@@ -100,5 +100,3 @@ def write_words(layout: Layout, stretch: Stretch, compared: np.ndarray, hashed: 
 def words_url(layout: Layout, stretch: Stretch) -> str:
     """Where `WORDS` of a stretch are."""
     return layout.job.at("words", f"{stretch.number:06d}.arrow")
-
-

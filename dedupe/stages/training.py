@@ -29,11 +29,11 @@ def train(layout: Layout) -> None:
     trained on a sample."""
     job = layout.job
     measure_url, lists_url = (storage.join(job.output, name) for name in ("measure.npz", "lists.npz"))
-    if storage.exists(lists_url):
-        return
     if job.earlier is not None:
         for url in (measure_url, lists_url):
             storage.write(url, storage.read_bytes(storage.join(job.earlier, storage.name_of(url))))
+        return
+    if storage.exists(lists_url):
         return
     wanted = min(_MOST_SAMPLED, max(_LEAST_SAMPLED, layout.rows // ROWS_PER_LIST * SAMPLE_PER_LIST))
     thumbnails, vectors = sample(layout, wanted)

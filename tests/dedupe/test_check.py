@@ -134,4 +134,4 @@ def test_what_cannot_be_compared_with_is_told_in_a_sentence(tmp_path: Path) -> N
     compared(tmp_path / "store", tmp_path / "report")
     with pytest.raises(UsageError, match="has no snapshot of the encoder that .*report was made with"):
         store_of(str(tmp_path / "report"), str(tmp_path / "elsewhere"))
-    assert DIMENSION == store_of(str(tmp_path / "report"))[0].snapshots[0].encoder.dimension
+    assert store_of(str(tmp_path / "report"))[0].snapshots[0].encoder.dimension == DIMENSION
