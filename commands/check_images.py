@@ -61,7 +61,8 @@ def read_images(args: argparse.Namespace, wanted: EncoderInfo) -> CheckImages:
     encoder = load_encoder(args.encoder or wanted.spec)
     if encoder.info.fingerprint != wanted.fingerprint:
         raise UsageError(
-            f"{args.encoder or wanted.spec} is not the encoder of the store, {wanted.name}; name that one with --encoder"
+            f"{args.encoder or wanted.spec} is not the encoder of the store, {wanted.name}; name that one with "
+            "--encoder"
         )
     unread: list[Unread] = []
     asked = list(_asked(args, unread))
@@ -117,9 +118,8 @@ def _asked(args: argparse.Namespace, unread: list[Unread]) -> Iterator[tuple[str
     )
     for reader in catalog.readers:
         for block in read_rows(reader):
-            columns = (
-                block.column(name).to_pylist() for name in ("item_id", "image_uri", "origin", "reason", "detail")
-            )
+            names = ("item_id", "image_uri", "origin", "reason", "detail")
+            columns = (block.column(name).to_pylist() for name in names)
             for item_id, place, origin, reason, detail in zip(*columns, strict=True):
                 if reason is None:
                     yield place, item_id

@@ -99,7 +99,13 @@ def _json(
     args: argparse.Namespace, layout: Layout, asked: CheckImages, found: list[Verdict], seconds: float
 ) -> dict[str, Any]:
     images = [
-        {"image": image, "item_id": item_id, "verdict": each.name, "found": each.found, "matches": each.matches}
+        {
+            "image": image,
+            "item_id": item_id,
+            "verdict": each.name,
+            "found": each.found,
+            "matches": [asdict(match) for match in each.matches],
+        }
         for image, item_id, each in zip(asked.images, asked.item_ids, found, strict=True)
     ]
     counts = Counter(each.name for each in found)
@@ -107,7 +113,7 @@ def _json(
         "report": args.report,
         "snapshots": [snapshot.sequence for snapshot in layout.snapshots],
         "items": layout.rows,
-        "images": [{**each, "matches": [asdict(match) for match in each["matches"]]} for each in images],
+        "images": images,
         "unread": [asdict(each) for each in asked.unread],
         "counts": {name: counts[name] for name in ("new", "duplicate", "placeholder")},
         "seconds": seconds,

@@ -204,10 +204,10 @@ class Checker:
                 dataset=dataset,
                 tier=TIERS[tier[at]],
                 score=round(float(score[at]), 6),
-                hamming=_or_none(part.found.hamming[at]),
-                hamming_256=_or_none(part.found.hamming_256[at]),
-                thumbnail_score=_or_none(part.found.thumbnail[at]),
-                embedding_score=_or_none(part.found.combined[at]),
+                hamming=_bits(part.found.hamming[at]),
+                hamming_256=_bits(part.found.hamming_256[at]),
+                thumbnail_score=_score(part.found.thumbnail[at]),
+                embedding_score=_score(part.found.combined[at]),
                 placeholder=self._placeholders.get(thumbnail),
                 in_batch=in_batch,
             )
@@ -221,10 +221,13 @@ def _given(vectors: np.ndarray, measure: Measure) -> np.ndarray | None:
     return None if measure.embedding is None else vectors
 
 
-def _or_none(value: np.generic) -> float | int | None:
-    """A number that was measured."""
-    if isinstance(value, np.floating):
-        return None if np.isnan(value) else round(float(value), 6)
+def _score(value: np.floating) -> float | None:
+    """A score that was measured."""
+    return None if np.isnan(value) else round(float(value), 6)
+
+
+def _bits(value: np.integer) -> int | None:
+    """Bits that were counted."""
     return None if value < 0 else int(value)
 
 

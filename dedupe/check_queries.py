@@ -68,11 +68,11 @@ def _words(column: pa.ChunkedArray, width: int) -> np.ndarray:
 def same_pairs(queries: Pictures, base: Pictures, settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of a query and a row of `base` of equal bytes or pixels: int64 [p] and [p], and int8 [p] the tier."""
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int8))]
-    for tier, one, other in ((BYTES, queries.content, base.content), (PIXELS, queries.pixels, base.pixels)):
-        if settings.finds(tier):
+    for number, one, other in ((BYTES, queries.content, base.content), (PIXELS, queries.pixels, base.pixels)):
+        if settings.finds(number):
             rows = np.flatnonzero(np.isin(other[:, 0], one[:, 0]) & other.any(axis=1))
             query, row = np.nonzero((one[:, None] == other[rows][None]).all(axis=2))
-            found.append((query, rows[row], np.full(len(query), tier, np.int8)))
+            found.append((query, rows[row], np.full(len(query), number, np.int8)))
     query, row, tier = (np.concatenate(each) for each in zip(*found, strict=True))
     return query, row, tier
 
@@ -87,9 +87,9 @@ def near_hashes(
         return none, none, none.astype(np.int16), none.astype(np.int16)
     asking = np.flatnonzero(queries.telling & tells(queries.thumbnails))
     pairs = [(none, none)]
-    for query in asking.tolist():
-        rows = np.flatnonzero(np.bitwise_count(base.phash ^ queries.phash[query]) <= settings.phash_radius)
-        pairs.append((np.full(len(rows), query), rows))
+    for place in asking.tolist():
+        rows = np.flatnonzero(np.bitwise_count(base.phash ^ queries.phash[place]) <= settings.phash_radius)
+        pairs.append((np.full(len(rows), place), rows))
     query, row = (np.concatenate(each) for each in zip(*pairs, strict=True))
     kept = base.telling[row] & tells(base.thumbnails[row])
     query, row = query[kept], row[kept]

@@ -198,8 +198,9 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     ]
     if job.earlier is not None:
         before = range(len(Earlier.read(job.earlier).stretches))
-        names = zip(("RecallLow", "RecallHigh", "RecallFirst", "RecallSecond"), (before, before, buckets, buckets))
-        looking += [(name, Recall(job), [(step, each) for each in units]) for step, (name, units) in enumerate(names)]
+        recalling = {"RecallLow": before, "RecallHigh": before, "RecallFirst": buckets, "RecallSecond": buckets}
+        for step, (name, some) in enumerate(recalling.items()):
+            looking.append((name, Recall(job), [(step, each) for each in some]))
     steps = [
         (f"Connect{step:02d}", Connect(job), [(step, bucket) for bucket in buckets])
         for step in range(2 * rounds(layout))

@@ -122,8 +122,11 @@ def _check_jobs(night: NightlyConfig, flags: Sequence[str]) -> None:
         with naming(night.where, "dedupe"):
             check_hints(night.dedupe.config.hints)
     with naming(night.where, "engine"):
-        for job in (night.embed, night.index, *([night.dedupe.config] if night.dedupe else [])):
+        for job in (night.embed, night.index):
             pipeline_options(job.beam_arguments, job.runs_on, job.asks)
+        if night.dedupe is not None:
+            deduping = night.dedupe.config
+            pipeline_options(deduping.beam_arguments, deduping.runs_on, deduping.asks)
 
 
 @contextlib.contextmanager

@@ -132,6 +132,6 @@ def test_what_cannot_be_compared_with_is_told_in_a_sentence(tmp_path: Path) -> N
         store_of(str(tmp_path / "none"))
     write_store(tmp_path / "store", {"a": 0})
     compared(tmp_path / "store", tmp_path / "report")
-    with pytest.raises(UsageError, match="has no snapshot of the encoder that .*report was made with"):
+    with pytest.raises(UsageError, match=r"has no snapshot of the encoder that .*report was made with"):
         store_of(str(tmp_path / "report"), str(tmp_path / "elsewhere"))
     assert store_of(str(tmp_path / "report"))[0].snapshots[0].encoder.dimension == DIMENSION
