@@ -33,7 +33,7 @@ SAMPLE_PER_LIST = 30
 NO_LIST = -1
 # Cells whose centroids a descriptor is compared with, where there are two levels.
 _CELLS = 8
-_BLOCK = 16_384
+_BLOCK = 8_192
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,14 @@ class Lists:
             which is like nothing.
         """
         assigned = np.full((len(descriptors), probes), NO_LIST, np.int32)
-        for start in range(0, len(descriptors), _BLOCK):
+
+        def fill(start: int) -> None:
             block = descriptors[start : start + _BLOCK]
             telling = (block != 0).any(axis=1)
             assigned[start : start + len(block)][telling] = self._nearest(self.scoring.joint(block[telling]), probes)
+
+        for _ in in_threads(fill, range(0, len(descriptors), _BLOCK)):
+            pass
         return assigned
 
     def _nearest(self, joint: np.ndarray, probes: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from dedupe.array_file import pack, unpack
 from dedupe.scoring import MOST_DIMENSIONS, Scoring, to_int8
 from dedupe.views import BYTES, DEFAULT_VIEWS, FULL, UNIT, view_matrix, view_pictures
 from dedupe.whitening import Prior, Whitening, embedding_prior, rounded, thumbnail_prior
+from index_builder.threads import in_threads
 
 __all__ = ["FILE", "Measure", "Prior", "Scoring", "Whitening", "embedding_prior", "thumbnail_prior"]
 
@@ -30,7 +31,7 @@ EMBEDDING_DIMENSIONS = 256
 WEIGHT = 0.7
 # A thumbnail, or a view of one, whose every channel stays within so many levels says nothing of its picture.
 _FLAT_LEVELS = 8
-_BLOCK = 4096
+_BLOCK = 2_048
 _BACKGROUND_NEAREST = 3
 
 
@@ -117,14 +118,17 @@ class Measure:
             raise ValueError("the measure was fitted with thumbnails or embeddings that are not given")
         scoring = self.scoring
         described = np.zeros((len(given), len(self.views), scoring.dimensions), np.int8)
-        for start in range(0, len(given), _BLOCK):
-            block = slice(start, start + _BLOCK)
+
+        def fill(block: slice) -> None:
             first, second = scoring.parts(described[block])
             if self.thumbnail is not None and thumbnails is not None:
                 for place, view in enumerate(self.views):
                     first[:, place] = _thumbnail_part(self.thumbnail, view_pictures(thumbnails[block], view))
             if self.embedding is not None and embeddings is not None:
                 second[:] = _embedding_part(self.embedding, embeddings[block])[:, None]
+
+        for _ in in_threads(fill, (slice(start, start + _BLOCK) for start in range(0, len(given), _BLOCK))):
+            pass
         return described
 
     def scores(self, query: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

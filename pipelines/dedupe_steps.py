@@ -22,11 +22,12 @@ from dedupe.stages.joining import found_urls, join_classes, join_hashes, join_li
 from dedupe.stages.merging import merge
 from dedupe.stages.recalling import recall_first, recall_high, recall_low, recall_second
 from dedupe.stages.settling import settle
+from dedupe.stages.showing import Pictures
 from dedupe.stages.spreading import list_units, spread
 from dedupe.stages.training import train
 from dedupe.verified_pixels import partitions_of, verify
 from pipelines.pixel_hashes import hash_all
-from pipelines.report_pictures import ReportPictures
+from pipelines.report_pictures import small_pictures
 
 
 class Stage(beam.DoFn):
@@ -177,7 +178,7 @@ class Finish(beam.DoFn):
         self._pictures = pictures
 
     def process(self, done: int) -> Iterator[str]:
-        finish(Layout(self._job), ReportPictures(self._pictures))
+        finish(Layout(self._job), Pictures(self._pictures, small_pictures))
         storage.delete_tree(storage.join(self._job.output, "work"))
         yield self._job.identity
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
@@ -11,29 +13,25 @@ from encoders.decode import DecodeError, DecodeLimits, decode
 
 _SIDE = 192
 _QUALITY = 70
+_READERS = 16
 
 
-class ReportPictures:
-    """Reads images and makes small ones, up to a number of them.
+def small_pictures(uris: Sequence[str]) -> dict[str, bytes]:
+    """A WebP of at most 192 x 192 pixels by the location of its image, without those that cannot be read any more or
+    are on a web server."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        made = pool.map(_small, uris)
+        return {uri: picture for uri, picture in zip(uris, made, strict=True) if picture is not None}
 
-    Args:
-        most: how many images are read.
-    """
 
-    def __init__(self, most: int) -> None:
-        self._left = most
-
-    def __call__(self, uri: str) -> bytes | None:
-        """A WebP of at most 192 x 192 pixels; None where the image cannot be read any more, is on a web server, or is
-        one too many."""
-        if self._left <= 0 or storage.scheme_of(uri) in ("http", "https"):
-            return None
-        self._left -= 1
-        try:
-            picture = decode(storage.read_bytes(uri), DecodeLimits(), least=(_SIDE, _SIDE)).image
-        except (OSError, storage.TransientError, DecodeError):
-            return None
-        picture.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-        sink = io.BytesIO()
-        picture.save(sink, "WEBP", quality=_QUALITY)
-        return sink.getvalue()
+def _small(uri: str) -> bytes | None:
+    if storage.scheme_of(uri) in ("http", "https"):
+        return None
+    try:
+        picture = decode(storage.read_bytes(uri), DecodeLimits(), least=(_SIDE, _SIDE)).image
+    except (OSError, storage.TransientError, DecodeError):
+        return None
+    picture.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+    sink = io.BytesIO()
+    picture.save(sink, "WEBP", quality=_QUALITY)
+    return sink.getvalue()

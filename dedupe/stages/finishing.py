@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -27,18 +28,18 @@ from dedupe.settings import TIERS
 from dedupe.stages.composing import CONFLICTS
 from dedupe.stages.describing import group_sizes, new_items
 from dedupe.stages.settling import DATASETS, GROUPS, LINES
-from dedupe.stages.showing import show
+from dedupe.stages.showing import Pictures, show
 
 SCHEMA_VERSION = 1
 _UNREADABLE = ("item_id", "image_uri", "reason", "detail")
 
 
-def finish(layout: Layout, picture: Callable[[str], bytes | None]) -> dict[str, Any]:
+def finish(layout: Layout, pictures: Pictures) -> dict[str, Any]:
     """Writes the files of the report and its gallery; `summary.json` last, which makes it complete.
 
     Args:
         layout: of the job.
-        picture: see `dedupe.stages.showing.show`.
+        pictures: for the gallery.
 
     Returns:
         The summary.
@@ -60,13 +61,14 @@ def finish(layout: Layout, picture: Callable[[str], bytes | None]) -> dict[str, 
     named = itertools.chain(_tables(layout, "named", buckets), _tables(layout, "copies", numbered))
     pairs = _write_parquet(layout, "pairs", NAMED_PAIRS, histogram.watch(named))
     _write_parquet(layout, "groups", GROUPS, _tables(layout, "composed", buckets))
-    conflicts = _write_parquet(layout, "conflicts", CONFLICTS, _tables(layout, "conflicts", buckets))
+    conflicts = list(_tables(layout, "conflicts", buckets))
+    _write_parquet(layout, "conflicts", CONFLICTS, conflicts)
     placeholders = merged(pa.concat_tables([PLACEHOLDERS.empty_table(), *_tables(layout, "placeholders", numbered)]))
     _write_parquet(layout, "placeholders", PLACEHOLDERS, [placeholders])
     summary = _summary(layout, pairs, len(placeholders), rejected)
     summary["score_histogram"] = histogram.to_json()
-    summary["label_conflicts"] = conflicts
-    show(layout, summary, picture)
+    summary["label_conflicts"] = sum(pc.count_distinct(table["group_id"]).as_py() for table in conflicts)
+    show(layout, summary, pictures)
     write_plan(layout)
     storage.write(url, canonical_json.dump(summary))
     return summary

@@ -16,6 +16,7 @@ from dedupe.multi_index import join_bucket
 from dedupe.scoring import Scoring
 from dedupe.stages.describing import hash_plan
 from dedupe.stages.spreading import chunk_url, chunks_of, list_units
+from index_builder.threads import in_threads
 
 #: Pairs as they are found; what a kind does not measure is null.
 PAIRS = pa.schema(
@@ -66,12 +67,14 @@ def join_lists(layout: Layout, unit: int, scoring: Scoring) -> None:
     order = np.argsort(lists, kind="stable")
     ends = np.flatnonzero(np.diff(lists[order], append=-1)) + 1
     entries = _entries(table)
-    found, start = [PAIRS.empty_table()], 0
-    for end in ends.tolist():
-        some, start = entries.take(order[start:end]), end
-        if some.new.any():
-            pairs = join_list(some, settings.thumbnail_threshold, settings.threshold, JoinOptions(scoring))
-            found.append(_filled(pairs))
+
+    def join(places: np.ndarray) -> pa.Table:
+        options = JoinOptions(scoring)
+        return _filled(join_list(entries.take(places), settings.thumbnail_threshold, settings.threshold, options))
+
+    # A list without anything new has no pair to look for.
+    some = (each for each in np.split(order, ends[:-1]) if entries.new[each].any())
+    found = [PAIRS.empty_table(), *in_threads(join, some)]
     write_pairs(layout, done, pa.concat_tables(found))
 
 

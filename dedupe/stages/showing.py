@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,30 +19,55 @@ from dedupe.gallery.write_gallery import write_gallery
 from dedupe.job import Layout
 from dedupe.settings import EMBEDDING, PHASH, THUMBNAIL, TIERS, Settings
 
-_MOST_UNCERTAIN = 2_000
+_MOST_UNCERTAIN = 1_000
 _SHOWN = ("image_uri", "thumbnail")
 _Item = tuple[str | None, str]
 
 
-def show(layout: Layout, summary: dict[str, Any], picture: Callable[[str], bytes | None]) -> int:
-    """Writes the gallery of a report whose files are there; returns its pages.
+@dataclass(frozen=True)
+class Pictures:
+    """Where the pictures of a gallery come from.
 
-    Args:
-        layout: of the job.
-        summary: of the report.
-        picture: a small WebP or JPEG of an image, None where there is none to show.
+    Attributes:
+        most: images that are read.
+        read: small WebP or JPEG files by the locations of images, without those that cannot be read.
     """
+
+    most: int
+    read: Callable[[Sequence[str]], Mapping[str, bytes]]
+
+
+def show(layout: Layout, summary: dict[str, Any], pictures: Pictures) -> int:
+    """Writes the gallery of a report whose files are there; returns its pages."""
     output = layout.job.output
+    uncertain = _uncertain(layout)
+    small = pictures.read(_first_images(output, uncertain, pictures.most))
     contents = GalleryContents(
         summary={**summary, "rows": summary["items"] + summary["unreadable"]},
         groups=lambda: _batches(storage.join(output, "groups.parquet")),
-        uncertain=_uncertain(layout),
+        uncertain=uncertain,
         placeholders=_placeholders(storage.join(output, "placeholders.parquet")),
         conflicts=_conflicts(storage.join(output, "conflicts.parquet")),
-        picture=picture,
+        picture=small.get,
         unreadable=_unreadable(layout),
     )
     return write_gallery(output, contents)
+
+
+def _first_images(output: str, uncertain: Sequence[Mapping[str, Any]], most: int) -> list[str]:
+    """The images that a reader meets first, at most so many: of placeholders, of pairs to review, of groups."""
+    placeholders = (row["image_uri"] for row in _placeholders(storage.join(output, "placeholders.parquet")))
+    pairs = (row[name] for row in uncertain for name in ("image_uri", "other_image_uri"))
+    groups = (
+        uri for batch in _batches(storage.join(output, "groups.parquet")) for uri in batch["image_uri"].to_pylist()
+    )
+    found: dict[str, None] = {}
+    for uri in itertools.chain(itertools.islice(placeholders, most // 4), itertools.islice(pairs, most // 2), groups):
+        if len(found) >= most:
+            break
+        if uri is not None:
+            found[uri] = None
+    return list(found)
 
 
 def _batches(url: str) -> Iterator[pa.RecordBatch]:

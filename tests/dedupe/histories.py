@@ -18,6 +18,7 @@ from dedupe.lists import Lists
 from dedupe.measure import Measure
 from dedupe.settings import Settings
 from dedupe.stages.finishing import finish
+from dedupe.stages.showing import Pictures
 from pipelines.dedupe import DedupeConfig, plan
 from pipelines.dedupe_steps import plan_stages
 from tests.dedupe.drawn import pictures
@@ -121,4 +122,4 @@ def compared(
         stage.setup()
         for unit in units:
             list(stage.process(unit))
-    return finish(layout, lambda uri: None)
+    return finish(layout, Pictures(0, lambda uris: {}))
