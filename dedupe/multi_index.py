@@ -42,7 +42,7 @@ def join_bucket(
 
     Args:
         entries: in any order, for a row and each of its keys of this bucket: `key` uint64; `row` int64; `klass` uint64,
-            equal of rows with the same pixels; `new` bool, a pair needs a new row on either side, or one equal to it;
+            equal of rows with the same pixels; `new` bool, of near pictures one needs a new row;
             `phash` uint64; `phash_256` fixed binary[32] or null; `thumbnail` fixed binary[192]. All rows that have a
             key must be given.
         plan: that the keys were made with; its radius is that of the pairs.
@@ -161,7 +161,6 @@ class _Pictures:
         _, first = np.unique(self._owner, return_index=True)
         lowest = first[self._owner]
         others = mine[self._owner] & (lowest != np.arange(len(lowest)))
-        others &= self._class_new | self._class_new[lowest]
         apart = np.where(self._has_256[self._owner[others]], 0, -1).astype(np.int16)
         a, b = self._class_rows[lowest[others]], self._class_rows[others]
         return a, b, np.zeros(len(a), np.uint8), apart, np.ones(len(a), np.bool_)

@@ -15,8 +15,8 @@ from dedupe.lists import NO_LIST, VIEW_PROBES, Lists
 from dedupe.measure import Measure
 from dedupe.members import read_members
 from dedupe.news import is_new
+from dedupe.picture_words import class_words
 from dedupe.placeholders import nearly_empty
-from dedupe.stages.describing import class_words
 
 # Rows whose descriptors, a dozen each, are one file.
 _CHUNK_ROWS = 32_768
@@ -40,7 +40,7 @@ def spread(layout: Layout, stretch: Stretch, measure: Measure, lists: Lists) -> 
     if storage.exists(chunk_url(layout, stretch, chunks_of(stretch) - 1)):
         return
     members = read_members(layout, stretch)
-    compared, words, new = members.compared, class_words(members), is_new(layout, stretch, members)
+    compared, words, new = members.compared, class_words(members), is_new(layout, stretch)
     preference = members.preference()
     done = 0
     for number, (thumbnails, vectors) in enumerate(_chunks(layout, stretch)):

@@ -66,7 +66,7 @@ def brute_pairs(rows: pa.Table, radius: int) -> list[tuple[int, int, int, int | 
     pairs = []
     for (_, phash_256, _), (lowest, *others) in pictures.items():
         apart = None if phash_256 is None else 0
-        pairs += [(lowest["row"], row["row"], 0, apart, True) for row in others if lowest["new"] or row["new"]]
+        pairs += [(lowest["row"], row["row"], 0, apart, True) for row in others]
     for a, b in itertools.combinations(pictures.values(), 2):
         hamming = (a[0]["phash"] ^ b[0]["phash"]).bit_count()
         apart = None
