@@ -18,8 +18,8 @@ from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from dedupe.calibration import read_calibration
-from dedupe.found import check_found, read_found
 from dedupe.earlier import Earlier
+from dedupe.found import check_found, read_found
 from dedupe.job import DedupeJob, Layout, Source
 from dedupe.settings import Settings
 from pipelines.dedupe_steps import build

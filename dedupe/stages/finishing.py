@@ -19,8 +19,8 @@ from catalog.rejects import read_rejects
 from dedupe.bucketed import read_bucket
 from dedupe.calibration import read_calibration
 from dedupe.csv_text import csv_text
-from dedupe.found import keep_found
 from dedupe.earlier import write_plan
+from dedupe.found import keep_found
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
 from dedupe.named_pairs import NAMED_PAIRS
