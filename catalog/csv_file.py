@@ -34,7 +34,7 @@ class CsvFile:
         self._url = url
         self._unparsed: list[UnparsedRow] = []
         self._only_header = False
-        self._delimiter, self.names = self._header()
+        self.delimiter, self.names = self._header()
 
     def _header(self) -> tuple[str, list[str]]:
         try:
@@ -108,7 +108,7 @@ class CsvFile:
             # One thread, so that rows that do not parse come with their numbers.
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=block_bytes),
             parse_options=pa.csv.ParseOptions(
-                delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=self._note_unparsed
+                delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=self._note_unparsed
             ),
             convert_options=pa.csv.ConvertOptions(
                 column_types={name: pa.string() for name in self.names}, strings_can_be_null=False
@@ -143,7 +143,7 @@ class CsvFile:
 
     def _records(self, strict: bool) -> Iterator[list[str]]:
         """The rows as Python's own reader sees them, header and blank lines too. Raises csv.Error."""
-        yield from csv.reader(open_text(self._url), delimiter=self._delimiter, strict=strict)
+        yield from csv.reader(open_text(self._url), delimiter=self.delimiter, strict=strict)
 
     def _row_that_is_not_utf8(self) -> int | None:
         """The first row with bytes that are not UTF-8, as far as Python's reader comes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from commands.output import add_json_flag, print_json, say
 from pipelines.dedupe_flags import add_dedupe_flags, dedupe_config
@@ -25,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pipelines.dedupe import dedupe
 
-    summary = dedupe(dedupe_config(args, args.beam_arguments, args.engine), say)
+    tell(dedupe(dedupe_config(args, args.beam_arguments, args.engine), say), args)
+    return 0
+
+
+def tell(summary: dict[str, Any], args: argparse.Namespace) -> None:
+    """Says what a report says, and where it is."""
     tiers = ", ".join(f"{name} {count:,}" for name, count in summary["by_tier"].items() if count)
     say(
         f"{summary['items']:,} items: {summary['kept']:,} kept, {summary['dropped']:,} dropped "
@@ -35,4 +41,3 @@ def run(args: argparse.Namespace) -> int:
     say(f"report: {args.output.rstrip('/')}/index.html")
     if args.json:
         print_json(summary)
-    return 0

@@ -50,7 +50,8 @@ class DedupeJob:
         stretch_rows: rows of a stretch, the unit of work on items.
         bucket_rows: rows, or pairs, that are brought together at a time.
         measure: URL of a calibration, whose measure is compared with; None to train one.
-        found: URL of a report of the same snapshots, whose pairs are judged anew; None to look for pairs.
+        found: URL of a folder of pairs that were found in the same snapshots, and are judged anew; None to look for
+            pairs.
         earlier: URL of a report of an earlier snapshot: only what is new since then is compared; None for everything.
     """
 
@@ -82,6 +83,10 @@ class DedupeJob:
     def at(self, *names: object) -> str:
         """URL of something in the work folder."""
         return storage.join(self.work, *(str(name) for name in names))
+
+    def found_at(self, name: str) -> str:
+        """URL of something that was found, which stays with the report for other settings to judge."""
+        return storage.join(self.found or storage.join(self.output, "found", self.identity), name)
 
 
 def state_of(report: str, identity: str) -> str:

@@ -32,8 +32,13 @@ class Members:
         content, pixels: uint64 [n, 2], 128 bits of the hashes.
         has_content, has_pixels: bool, whether there is one.
         protected: bool, may not be dropped.
-        leader: int64, the position of the item that stands for this one: the most preferred of those with the same
-            bytes, group value and label. An item that is protected, or part of a reviewed pair, stands for itself.
+        leader: int64, the position of the item that stands for this one: the first of those with the same bytes, group
+            value and label. An item that is protected, or part of a reviewed pair, stands for itself. Those without a
+            hash of pixels come after those with one.
+        face: int64, the position of the most preferred of those that have one leader: it is who is named, kept or
+            dropped where the leader is, and the others are copies of it.
+        first: int64, the position of the first item with the same bytes, whatever is said of it: pictures are compared
+            in its place, so that what is found does not depend on what people decide about items.
     """
 
     row: np.ndarray
@@ -49,6 +54,8 @@ class Members:
     has_pixels: np.ndarray
     protected: np.ndarray
     leader: np.ndarray
+    face: np.ndarray
+    first: np.ndarray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -62,11 +69,24 @@ class Members:
         """int64 [n]: how many items each stands for, itself included; 0 for those that stand for none."""
         return np.bincount(self.leader, minlength=len(self))
 
+    @property
+    def compared(self) -> np.ndarray:
+        """bool [n]: whether each is the first with its bytes."""
+        return self.first == np.arange(len(self))
+
+    @property
+    def copies(self) -> np.ndarray:
+        """bool [n]: whether each has the bytes of another that is named for it."""
+        return self.face != np.arange(len(self))
+
     def preference(self) -> np.ndarray:
-        """uint64 [n]: the first eight bytes of the order: smaller is preferred, as far as they tell."""
-        return np.fromiter(
-            (int.from_bytes(key[:8].ljust(8, b"\0"), "big") for key in self.order.to_pylist()), np.uint64, len(self)
-        )
+        """uint64 [n]: the first eight bytes of the order, smaller is preferred as far as they tell; of the first with
+        its bytes, the best of all of them."""
+        keys = (int.from_bytes(key[:8].ljust(8, b"\0"), "big") for key in self.order.to_pylist())
+        own = np.fromiter(keys, np.uint64, len(self))
+        best = own.copy()
+        np.minimum.at(best, self.first, own)
+        return best
 
     def products(self) -> pa.ListArray:
         """list<uint64> [n]: hashes of the products of the items that each stands for, at most 64; empty for those that
@@ -120,7 +140,8 @@ def read_members(layout: Layout, stretch: Stretch) -> Members:
     content, pixels = (_words(whole[name]) for name in ("content_hash", "pixel_hash"))
     has_content, has_pixels = (~np.asarray(whole[name].is_null()) for name in ("content_hash", "pixel_hash"))
     may_follow = has_content & ~protected & ~reviewed if settings.finds(BYTES) else np.zeros(len(content), bool)
-    leader = _leaders(whole, content, may_follow)
+    turn = np.where(has_pixels, 0, len(content)) + np.arange(len(content))
+    leader, face = _leaders(whole, content, may_follow, turn)
     texts = {name: whole[name] for name in ("item_id", "product_id", "group_value", "label", "order", "order_after")}
     return Members(
         row=np.asarray(whole["row"]),
@@ -131,6 +152,8 @@ def read_members(layout: Layout, stretch: Stretch) -> Members:
         has_pixels=has_pixels,
         protected=protected,
         leader=leader,
+        face=face,
+        first=_firsts(content, has_content, turn),
     )
 
 
@@ -159,26 +182,46 @@ def _words(column: pa.Array) -> np.ndarray:
     return np.ascontiguousarray(bytes_of(column, width)[:, :16]).view("<u8").reshape(-1, 2)
 
 
-def _leaders(whole: dict[str, pa.Array], content: np.ndarray, may_follow: np.ndarray) -> np.ndarray:
-    """int64 [n]: who stands for each, see `Members`."""
+def _leaders(
+    whole: dict[str, pa.Array], content: np.ndarray, may_follow: np.ndarray, turn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [n], int64 [n]: who stands for each, and who is named, see `Members`."""
     count = len(content)
-    leader = np.arange(count)
+    leader, face = np.arange(count), np.arange(count)
     places = np.flatnonzero(may_follow)
     if not len(places):
-        return leader
+        return leader, face
     codes = [_codes(whole[name])[places] for name in ("group_value", "label")]
     keys = np.rec.fromarrays([content[places, 0], content[places, 1], *codes])
     _, kinds, counts = np.unique(keys, return_inverse=True, return_counts=True)
     repeated = counts[kinds] > 1
     places, kinds = places[repeated], kinds[repeated]
     if not len(places):
-        return leader
+        return leader, face
     rank = _ranks([whole["order"], whole["order_after"], whole["item_id"]], places)
-    best = np.lexsort((rank, kinds))
-    starts = np.concatenate([[True], np.diff(kinds[best]) != 0])
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(best)), 0))
-    leader[places[best]] = places[best][first]
-    return leader
+    leader[places] = _lowest(kinds, turn[places], places)
+    face[places] = _lowest(kinds, rank, places)
+    return leader, face
+
+
+def _firsts(content: np.ndarray, has_content: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """int64 [n]: the position of the first with the same content; its own of one without."""
+    first = np.arange(len(content))
+    places = np.flatnonzero(has_content)
+    if len(places):
+        _, kinds = np.unique(np.rec.fromarrays([content[places, 0], content[places, 1]]), return_inverse=True)
+        first[places] = _lowest(kinds, turn[places], places)
+    return first
+
+
+def _lowest(kinds: np.ndarray, rank: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """int64 [n]: for each the place of the one of its kind with the lowest rank."""
+    order = np.lexsort((rank, kinds))
+    starts = np.concatenate([[True], np.diff(kinds[order]) != 0])
+    best = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    result = np.empty(len(places), np.int64)
+    result[order] = places[order][best]
+    return result
 
 
 def _codes(column: pa.Array) -> np.ndarray:

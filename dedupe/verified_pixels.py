@@ -29,7 +29,7 @@ def verify(layout: Layout, unit: tuple[int, int], hash_all: Callable[[Iterable[s
         hash_all: the hash of each image by its location, 16 bytes, in order; None for one that cannot be read.
     """
     number, partition = unit
-    url = _url(layout, number, partition)
+    url = pixels_url(layout, number, partition)
     if storage.exists(url):
         return
     whole = layout.stretches[number]
@@ -44,13 +44,14 @@ def verify(layout: Layout, unit: tuple[int, int], hash_all: Callable[[Iterable[s
 
 def verified(layout: Layout, stretch: Stretch) -> pa.Array:
     """The hashes of a stretch in the order of its rows, null where an image could not be read."""
-    urls = [_url(layout, stretch.number, partition) for partition in range(stretch.first, stretch.last)]
+    urls = [pixels_url(layout, stretch.number, partition) for partition in range(stretch.first, stretch.last)]
     column = read_bucket(urls, 0)["pixel_hash"]
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], _HASH)
 
 
-def _url(layout: Layout, number: int, partition: int) -> str:
-    return layout.job.at("pixels", f"{number:06d}-{partition:06d}.arrow")
+def pixels_url(layout: Layout, number: int, partition: int) -> str:
+    """Where the hashes of a partition are. They stay with the report: images are not read again for other settings."""
+    return layout.job.found_at(f"pixels-{number:06d}-{partition:06d}.arrow")
 
 
 def in_pieces(uris: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +19,7 @@ from catalog.errors import UsageError
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from dedupe.calibration import read_calibration
 from dedupe.earlier import Earlier
+from dedupe.found import check_found, read_found
 from dedupe.job import DedupeJob, Layout, Source
 from dedupe.settings import Settings
 from pipelines.dedupe_steps import build
@@ -65,6 +66,31 @@ class DedupeConfig:
         )
 
 
+@dataclass(frozen=True)
+class RethresholdConfig:
+    """One job that judges pairs anew.
+
+    Attributes:
+        report: URL of the report whose pairs they are.
+        output: URL of the new report.
+        changed: the settings that differ from those of the report, by name.
+        pictures, runs_on, hints, beam_arguments: see `DedupeConfig`.
+    """
+
+    report: str
+    output: str
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    pictures: int = 1_000
+    runs_on: str | None = None
+    hints: Mapping[str, str] = field(default_factory=dict)
+    beam_arguments: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> Job:
+        """What the job asks of its engine."""
+        return Job(self.hints, [("--report", self.report), ("--output", self.output)])
+
+
 def dedupe(config: DedupeConfig, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Runs the job and waits for it. A report that is complete already is only read.
 
@@ -74,10 +100,27 @@ def dedupe(config: DedupeConfig, say: Callable[[str], None] = lambda line: None)
     Raises:
         UsageError: no embeddings, datasets of different encoders, a column that is not there, or another report there.
     """
+    return _made(plan(config), config, say)
+
+
+def rethreshold(config: RethresholdConfig, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Judges the pairs that a report found by other settings, and waits for the new report. Reads no vector.
+
+    Returns:
+        The summary, as `dedupe` does: that of a new job with those settings.
+
+    Raises:
+        UsageError: the report is not complete, its pairs or snapshots are gone, or the settings are looser than those
+            that the pairs were looked for with.
+    """
+    return _made(plan_again(config), config, say)
+
+
+def _made(layout: Layout, config: DedupeConfig | RethresholdConfig, say: Callable[[str], None]) -> dict[str, Any]:
+    """Runs a job that was planned; returns its summary and `seconds`."""
     started = time.monotonic()
     check_hints(config.hints)
     pipeline = beam.Pipeline(options=pipeline_options(config.beam_arguments, config.runs_on, config.asks, say))
-    layout = plan(config)
     job = layout.job
     if (there := read_summary(job.output)) is not None:
         if there["identity"] != job.identity:
@@ -87,7 +130,8 @@ def dedupe(config: DedupeConfig, say: Callable[[str], None] = lambda line: None)
             )
         say("the report is complete already")
     else:
-        say(f"comparing {layout.rows:,} items of {', '.join(told(source) for source in job.sources)}")
+        doing = "comparing" if job.found is None else "judging the pairs of"
+        say(f"{doing} {layout.rows:,} items of {', '.join(told(source) for source in job.sources)}")
         build(pipeline, layout, config.pictures, config.hints)
         run(pipeline, say)
     summary = read_summary(job.output)
@@ -139,6 +183,42 @@ def plan(config: DedupeConfig) -> Layout:
         earlier=since,
     )
     return Layout(job, snapshots)
+
+
+def plan_again(config: RethresholdConfig) -> Layout:
+    """Looks at the report and plans the job. Raises UsageError as `rethreshold` does before its work."""
+    report = storage.absolute(config.report)
+    output = storage.check_writable(storage.absolute(config.output))
+    if output.rstrip("/") == report.rstrip("/"):
+        raise UsageError(f"--output {storage.redact(output)} is the report itself; name a new folder")
+    summary = read_summary(report)
+    if summary is None:
+        raise UsageError(
+            f"--report {storage.redact(report)} has no summary.json; run catalog-indexer dedupe until it is complete"
+        )
+    made_with = canonical_json.shaped(summary, storage.join(report, "summary.json"), _settings_of)
+    found = read_found(report)
+    settings = replace(made_with, **config.changed)
+    # The bounds are those of the search, which this report may have been made stricter than.
+    found.settings.raised(settings.threshold, settings.thumbnail_threshold, settings.phash_radius)
+    if found.measure is not None:
+        read_calibration(found.measure)
+    job = DedupeJob(
+        output=output,
+        sources=found.sources,
+        settings=settings,
+        stretch_rows=found.stretch_rows,
+        bucket_rows=found.bucket_rows,
+        measure=found.measure,
+        found=found.pairs,
+    )
+    layout = Layout(job)
+    check_found(layout, found)
+    return layout
+
+
+def _settings_of(summary: Mapping[str, Any]) -> Settings:
+    return Settings.from_json(summary["settings"])
 
 
 def read_summary(output: str) -> dict[str, Any] | None:

@@ -91,7 +91,7 @@ class Join(Stage):
     """What shares a bucket to pairs."""
 
     def shared(self) -> Any:
-        if not looks_for(self.layout, "lists"):
+        if self._job.found is not None or not looks_for(self.layout, "lists"):
             return (None,)
         return (Measure.load(storage.join(self._job.output, "measure.npz")).scoring,)
 
@@ -187,11 +187,14 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     """The stages in their order, each with a name and its units; each is done before the next begins."""
     job = layout.job
     stretches, buckets = range(len(layout.stretches)), range(layout.buckets)
-    units = {"classes": layout.buckets, "hashes": layout.buckets, "lists": list_units(layout)}
+    units = {"classes": layout.buckets}
+    if job.found is None:
+        units |= {"hashes": layout.buckets, "lists": list_units(layout)}
     joins = [(kind, each) for kind, count in units.items() if looks_for(layout, kind) for each in range(count)]
-    compares = looks_for(layout, "lists")
+    compares = job.found is None and looks_for(layout, "lists")
+    verifies = job.found is None and job.settings.verify is not None
     looking: list[tuple[str, Stage, Sequence[Any]]] = [
-        ("Verify", Verify(job), partitions_of(layout) if job.settings.verify else []),
+        ("Verify", Verify(job), partitions_of(layout) if verifies else []),
         ("Describe", Describe(job), stretches),
         ("Train", Train(job), [0] if compares else []),
         ("Spread", Spread(job), stretches if compares else []),

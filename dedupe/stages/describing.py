@@ -51,9 +51,9 @@ def describe(layout: Layout, stretch: Stretch) -> None:
     pictured = ~np.asarray(signatures["thumbnail"].is_null())
     empty = np.zeros(len(members), bool)
     empty[pictured] = nearly_empty(thumbnails[pictured])
-    compared = members.leads & ~empty
+    compared = members.compared & ~empty
     write_words(layout, stretch, compared, compared & pictured)
-    if job.settings.finds(PHASH):
+    if job.settings.finds(PHASH) and job.found is None:
         chosen = np.flatnonzero(compared & pictured)
         chosen = chosen[tells(thumbnails[chosen])]
         _write_hashes(layout, stretch, members, signatures, thumbnails, new, chosen)

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from catalog import canonical_json, storage
 from catalog.rejects import read_rejects
 from dedupe.bucketed import read_bucket
 from dedupe.calibration import read_calibration
+from dedupe.csv_text import csv_text
 from dedupe.earlier import write_plan
+from dedupe.found import keep_found
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
 from dedupe.named_pairs import NAMED_PAIRS
@@ -69,6 +70,7 @@ def finish(layout: Layout, pictures: Pictures) -> dict[str, Any]:
     summary["score_histogram"] = histogram.to_json()
     summary["label_conflicts"] = sum(pc.count_distinct(table["group_id"]).as_py() for table in conflicts)
     show(layout, summary, pictures)
+    keep_found(layout)
     write_plan(layout)
     storage.write(url, canonical_json.dump(summary))
     return summary
@@ -176,10 +178,7 @@ def _write_unreadable(layout: Layout) -> int:
                 table = read_rejects(storage.join(source.store, entry.path))
                 rows += len(table)
                 named = table.append_column("dataset", pa.array([source.name] * len(table), pa.string()))
-                sink = pa.BufferOutputStream()
-                options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
-                pa_csv.write_csv(named.select([*_UNREADABLE, *more]), sink, options)
-                yield sink.getvalue().to_pybytes()
+                yield csv_text(named.select([*_UNREADABLE, *more]))
 
     _write_text(storage.join(layout.job.output, "unreadable.csv"), (*_UNREADABLE, *more), parts())
     return rows

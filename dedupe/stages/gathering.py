@@ -67,7 +67,8 @@ def marks_of(layout: Layout, stretch: Stretch) -> dict[int, tuple[str, str]]:
 def _described(
     layout: Layout, stretch: Stretch, members: Members, rows: np.ndarray, components: np.ndarray
 ) -> pa.Table:
-    places = pa.array(rows - stretch.row)
+    # All with one leader have its hashes, group value and products.
+    places = pa.array(members.face[rows - stretch.row])
     marks = marks_of(layout, stretch)
     return pa.table(
         {

@@ -35,7 +35,7 @@ PAIRS = pa.schema(
 
 def join_classes(layout: Layout, bucket: int) -> None:
     """Items with one content or pixel hash to the edges of stars, and to marks of placeholders."""
-    done = layout.job.at("found", f"classes-{bucket:06d}.arrow")
+    done = layout.job.at("classed", f"{bucket:06d}.arrow")
     if storage.exists(done):
         return
     urls = [layout.job.at("classes", f"{stretch.number:06d}.arrow") for stretch in layout.stretches]
@@ -47,7 +47,7 @@ def join_classes(layout: Layout, bucket: int) -> None:
 
 def join_hashes(layout: Layout, bucket: int) -> None:
     """Items with part of a perceptual hash in common to pairs within the radius."""
-    done = layout.job.at("found", f"hashes-{bucket:06d}.arrow")
+    done = layout.job.found_at(f"hashes-{bucket:06d}.arrow")
     if storage.exists(done):
         return
     urls = [layout.job.at("hashes", f"{stretch.number:06d}.arrow") for stretch in layout.stretches]
@@ -57,7 +57,7 @@ def join_hashes(layout: Layout, bucket: int) -> None:
 
 def join_lists(layout: Layout, unit: int, scoring: Scoring) -> None:
     """The pictures of some lists to pairs over the thresholds."""
-    done = layout.job.at("found", f"lists-{unit:06d}.arrow")
+    done = layout.job.found_at(f"lists-{unit:06d}.arrow")
     if storage.exists(done):
         return
     urls = [chunk_url(layout, each, number) for each in layout.stretches for number in range(chunks_of(each))]
@@ -87,17 +87,22 @@ def _entries(table: pa.Table) -> Entries:
 
 
 def found_urls(layout: Layout) -> list[str]:
-    """All files of pairs that a job finds, or takes over."""
-    kinds = {"classes": layout.buckets, "hashes": layout.buckets, "lists": list_units(layout)}
-    wanted = [kind for kind in kinds if looks_for(layout, kind)]
-    urls = [layout.job.at("found", f"{kind}-{each:06d}.arrow") for kind in wanted for each in range(kinds[kind])]
-    recalled = range(layout.buckets if layout.job.earlier is not None else 0)
-    return urls + [recalled_url(layout, bucket) for bucket in recalled]
+    """All files of pairs that a job judges."""
+    classes = [layout.job.at("classed", f"{each:06d}.arrow") for each in range(layout.buckets)]
+    recalled = [recalled_url(layout, each) for each in range(layout.buckets if layout.job.earlier is not None else 0)]
+    return [*(classes if looks_for(layout, "classes") else []), *kept_urls(layout), *recalled]
 
 
 def recalled_url(layout: Layout, bucket: int) -> str:
     """Where pairs are that an earlier report found."""
-    return layout.job.at("found", f"recalled-{bucket:06d}.arrow")
+    return layout.job.at("recalled", f"{bucket:06d}.arrow")
+
+
+def kept_urls(layout: Layout) -> list[str]:
+    """Those of them that stay with a report: what does not depend on what is decided about items."""
+    kinds = {"hashes": layout.buckets, "lists": list_units(layout)}
+    wanted = [kind for kind in kinds if looks_for(layout, kind)]
+    return [layout.job.found_at(f"{kind}-{each:06d}.arrow") for kind in wanted for each in range(kinds[kind])]
 
 
 def looks_for(layout: Layout, kind: str) -> bool:

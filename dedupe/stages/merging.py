@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog import storage
 from dedupe.bucketed import read_bucket, write_buckets
@@ -29,7 +30,9 @@ def merge(layout: Layout, found: list[str], bucket: int) -> None:
     done = pairs_url(layout.job, bucket)
     if storage.exists(done):
         return
-    pairs = judged(combined(read_bucket(found, bucket)), layout.job.settings)
+    settings = layout.job.settings
+    # What was found with looser bounds and fails these would not have been found: it must not lend a number.
+    pairs = judged(combined(judged(read_bucket(found, bucket), settings).select(PAIRS.names)), settings)
     edges = np.stack([pairs["row_a"].to_numpy(), pairs["row_b"].to_numpy()], axis=1)
     write_edges(layout, 0, bucket, contract(edges))
     write_buckets(done, pairs, layout.stretch_of(pairs["row_a"].to_numpy()), len(layout.stretches))
@@ -48,7 +51,8 @@ def combined(pairs: pa.Table) -> pa.Table:
 
 
 def judged(pairs: pa.Table, settings: Settings) -> pa.Table:
-    """The pairs that a tier takes, with `tier` and `score`."""
+    """The pairs that a tier takes, with `tier` and `score`. A score below its bound becomes null: which of those are
+    measured, and of how many views, follows from the bounds that pairs were looked for with."""
     found = Found(
         exact=_filled(pairs["exact"], -1),
         hamming=_filled(pairs["hamming"], -1),
@@ -57,7 +61,13 @@ def judged(pairs: pa.Table, settings: Settings) -> pa.Table:
         combined=_filled(pairs["combined"], np.nan),
     )
     tier, score = accept(found, settings)
-    whole = pairs.append_column("tier", pa.array(tier)).append_column("score", pa.array(score))
+    whole = pairs
+    for name, bound in (("thumbnail", settings.thumbnail_threshold), ("combined", settings.threshold)):
+        reached = pc.if_else(
+            pc.greater_equal(pairs[name], np.float32(bound)), pairs[name], pa.scalar(None, pa.float32())
+        )
+        whole = whole.set_column(whole.column_names.index(name), name, reached)
+    whole = whole.append_column("tier", pa.array(tier)).append_column("score", pa.array(score))
     return whole.filter(pa.array(tier >= 0)).cast(ACCEPTED)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 
 from catalog import canonical_json, storage
 from dedupe.bucketed import read_bucket, write_buckets
+from dedupe.csv_text import csv_text
 from dedupe.items import read_items
 from dedupe.job import Layout, Stretch
 from dedupe.members import Members, read_members
@@ -91,7 +91,7 @@ def _lines(layout: Layout, stretch: Stretch, members: Members) -> dict[int, _Lin
     urls = [job.at("decisions", f"{bucket:06d}.arrow") for bucket in range(layout.buckets)]
     lines: dict[int, _Line] = {}
     for said in read_bucket(urls, stretch.number).to_pylist():
-        lines[said["row"] - stretch.row] = _Line(
+        lines[int(members.face[said["row"] - stretch.row])] = _Line(
             said["role"],
             said["group_id"],
             said["kept_item_id"],
@@ -106,30 +106,30 @@ def _lines(layout: Layout, stretch: Stretch, members: Members) -> dict[int, _Lin
             said["component"],
         )
     for row, (name, why) in marks_of(layout, stretch).items():
-        line = lines.setdefault(row - stretch.row, _Line(PLACEHOLDER))
+        line = lines.setdefault(int(members.face[row - stretch.row]), _Line(PLACEHOLDER))
         line.role, line.placeholder, line.why = PLACEHOLDER, name, why
     dataset = job.sources[stretch.source].name or None
-    for place in np.flatnonzero(~members.leads).tolist():
-        leader = int(members.leader[place])
-        above = lines.setdefault(leader, _Line(ALONE))
-        lines[place] = _follower(above, dataset, members.item_id[leader].as_py(), job.settings.across)
+    for place in np.flatnonzero(members.copies).tolist():
+        face = int(members.face[place])
+        above = lines.setdefault(face, _Line(ALONE))
+        lines[place] = _copy(above, dataset, members.item_id[face].as_py(), job.settings.across)
     return lines
 
 
-def _follower(leader: _Line, dataset: str | None, leader_id: str, across: bool) -> _Line:
-    """What becomes of an item with the same bytes as its leader, who is made a keeper by it."""
-    if leader.centre is None and not across:
-        leader.centre, leader.centre_dataset, leader.centre_tier = leader_id, dataset, BYTES
-    if leader.role in (DROPPED, PLACEHOLDER):
-        return replace(leader)
-    alike = (leader.centre, leader.centre_dataset, leader.centre_tier)
+def _copy(face: _Line, dataset: str | None, face_id: str, across: bool) -> _Line:
+    """What becomes of an item with the same bytes as its face, who is made a keeper by it."""
+    if face.centre is None and not across:
+        face.centre, face.centre_dataset, face.centre_tier = face_id, dataset, BYTES
+    if face.role in (DROPPED, PLACEHOLDER):
+        return replace(face)
+    alike = (face.centre, face.centre_dataset, face.centre_tier)
     if across:
-        return _Line(ALONE, None, None, None, None, None, *alike, component=leader.component or leader_id)
-    if leader.role == ALONE:
-        leader.role, leader.kept, leader.kept_dataset = KEEPER, leader_id, dataset
-        leader.group = group_id(dataset, leader_id)
-        leader.component = leader.component or leader_id
-    return _Line(DROPPED, leader.group, leader_id, dataset, BYTES, 1.0, *alike, component=leader.component)
+        return _Line(ALONE, None, None, None, None, None, *alike, component=face.component or face_id)
+    if face.role == ALONE:
+        face.role, face.kept, face.kept_dataset = KEEPER, face_id, dataset
+        face.group = group_id(dataset, face_id)
+        face.component = face.component or face_id
+    return _Line(DROPPED, face.group, face_id, dataset, BYTES, 1.0, *alike, component=face.component)
 
 
 def _reason(layout: Layout, line: _Line) -> str:
@@ -182,10 +182,8 @@ def _write_csv(layout: Layout, stretch: Stretch, members: Members, lines: dict[i
     columns = [*LINES, *(DATASETS if len(layout.job.sources) > 1 else ())]
     dropped = pc.equal(whole["role"], DROPPED)
     for name, chosen in (("drop", dropped), ("keep", pc.invert(dropped))):
-        sink = pa.BufferOutputStream()
-        options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
-        pa_csv.write_csv(whole.filter(chosen).select(columns), sink, options)
-        storage.write(layout.job.at(name, f"{stretch.number:06d}.csv"), sink.getvalue().to_pybytes())
+        text = csv_text(whole.filter(chosen).select(columns))
+        storage.write(layout.job.at(name, f"{stretch.number:06d}.csv"), text)
 
 
 def _write_groups(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line]) -> None:
@@ -230,8 +228,8 @@ def _shown(layout: Layout, stretch: Stretch, places: list[int]) -> pa.Table:
 
 def _write_copies(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line]) -> None:
     """The pairs of copies, of which no other stage knows, with the most preferred item of their pixels."""
-    followers = np.flatnonzero(~members.leads).tolist()
-    places = [place for place in followers if lines[place].role != PLACEHOLDER and lines[place].centre is not None]
+    copies = np.flatnonzero(members.copies).tolist()
+    places = [place for place in copies if lines[place].role != PLACEHOLDER and lines[place].centre is not None]
     found = [lines[place] for place in places]
     dataset = layout.job.sources[stretch.source].name or None
     table = pa.table(
@@ -256,10 +254,8 @@ def _write_splits(layout: Layout, stretch: Stretch, members: Members, lines: dic
     ids = members.item_id.to_pylist()
     keys = [lines[place].component or item_id if place in lines else item_id for place, item_id in enumerate(ids)]
     names = [ratios.names[each] for each in assign(keys, ratios).tolist()]
-    sink = pa.BufferOutputStream()
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
-    pa_csv.write_csv(pa.table({"item_id": members.item_id, "split": pa.array(names)}), sink, options)
-    storage.write(layout.job.at("splits", f"{stretch.number:06d}.csv"), sink.getvalue().to_pybytes())
+    text = csv_text(pa.table({"item_id": members.item_id, "split": pa.array(names)}))
+    storage.write(layout.job.at("splits", f"{stretch.number:06d}.csv"), text)
 
 
 def _counts(members: Members, lines: dict[int, _Line]) -> dict[str, Any]:

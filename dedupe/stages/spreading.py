@@ -40,7 +40,7 @@ def spread(layout: Layout, stretch: Stretch, measure: Measure, lists: Lists) -> 
     if storage.exists(chunk_url(layout, stretch, chunks_of(stretch) - 1)):
         return
     members = read_members(layout, stretch)
-    compared, words, new = members.leads, class_words(members), is_new(layout, stretch)
+    compared, words, new = members.compared, class_words(members), is_new(layout, stretch)
     preference = members.preference()
     done = 0
     for number, (thumbnails, vectors) in enumerate(_chunks(layout, stretch)):
