@@ -45,14 +45,16 @@ def signature_words(signatures: pa.Table) -> np.ndarray:
 
 def write_state(layout: Layout, stretch: Stretch, members: Members, signatures: pa.Table) -> None:
     """Keeps what a later report needs of the rows of a stretch, by partition."""
-    known = members.has_pixels | members.has_content
-    unpictured = np.asarray(signatures["thumbnail"].is_null())
+    # Of items with the same bytes the first is compared for all: it is what tells of their picture.
+    first = members.first
+    known = (members.has_pixels | members.has_content)[first]
+    unpictured = np.asarray(signatures["thumbnail"].is_null())[first]
     ids = members.item_id.to_pylist()
     table = pa.table(
         {
             "item": pa.array(item_hashes(ids)),
-            "klass": pa.array(class_words(members), mask=~known),
-            "signature": pa.array(signature_words(signatures), mask=unpictured),
+            "klass": pa.array(class_words(members)[first], mask=~known),
+            "signature": pa.array(signature_words(signatures)[first], mask=unpictured),
         },
         schema=STATE,
     )

@@ -92,11 +92,12 @@ def _with_words(pairs: pa.Table, side: str, state: pa.Table, stretch: Stretch) -
 
 def _named(pairs: pa.Table, kind: int) -> pa.Table:
     """What was measured of pictures by the words of that kind: hashes by signature, scores by class."""
-    name, measured = (("klass", "thumbnail"), ("signature", "hamming"))[kind]
+    name = ("klass", "signature")[kind]
     one, other = (pairs[f"{name}_{side}"] for side in "ab")
-    there = pc.fill_null(pc.and_(pc.is_valid(pairs[measured]), pc.not_equal(one, other)), False)
-    count = pc.sum(there).as_py() or 0
     mine = {KLASS: ("thumbnail", "combined"), SIGNATURE: ("hamming", "hamming_256")}[kind]
+    measured = pc.or_(*(pc.is_valid(pairs[each]) for each in mine))
+    there = pc.fill_null(pc.and_(measured, pc.not_equal(one, other)), False)
+    count = pc.sum(there).as_py() or 0
     columns = {"kind": pa.array(np.full(count, kind, np.int8))}
     for side, column in (("a", one), ("b", other)):
         columns[f"word_{side}"] = column.filter(there)
