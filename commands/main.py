@@ -43,7 +43,7 @@ COMMANDS = (
     "nightly",
 )
 # Of two words; each is a module as well, `index_plan`.
-SUBCOMMANDS = ("index plan",)
+SUBCOMMANDS = ("index plan", "dedupe calibrate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

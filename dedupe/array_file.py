@@ -41,9 +41,9 @@ def unpack(data: bytes, where: str, kind: str, schema_version: int) -> tuple[dic
             arrays = {name: archive[name] for name in archive.files}
         settings = dict(json.loads(arrays.pop(_SETTINGS).tobytes()))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        raise IntegrityError(f"{where} is damaged: it is not a {kind} file") from None
+        raise IntegrityError(f"{where} is damaged: it holds no {kind}") from None
     if settings.get("kind") != kind or settings.get("schema_version") != schema_version:
-        raise IntegrityError(f"{where} is not a {kind} file of version {schema_version}: make it again")
+        raise IntegrityError(f"{where} holds no {kind} of version {schema_version}: make it again")
     if settings.pop("sha256", None) != _digest(settings, arrays):
         raise IntegrityError(f"{where} is damaged: its content does not match its checksum")
     return settings, arrays

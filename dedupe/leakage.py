@@ -58,6 +58,7 @@ def leakage(
     edges: np.ndarray,
     groups: int,
     ignored: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> Leakage:
     """Of any number of whole components: items are duplicates that are of one class, or of two that have an edge.
 
@@ -66,14 +67,17 @@ def leakage(
         klass: uint64 [m].
         group_value: int32 [m], below `groups`; items of -1, no group, are not counted.
         edges: uint64 [e, 2] of classes, all that were accepted, in either direction, any number of times.
-        ignored: int64 [p, 2] of rows that people found to be different; rows of no member are passed over.
+        ignored: int64 [p, 2] of rows that people found to be different, of weight 1; rows of no member are passed over.
+        weight: int64 [m], items of the same class and group that each row stands for; None for one each.
     """
+    weight = np.ones(len(row), np.int64) if weight is None else weight
+    weight = weight[group_value >= 0]
     counted = group_value >= 0
     row, group_value = row[counted], group_value[counted].astype(np.int64)
     klasses, place = np.unique(klass[counted], return_inverse=True)
     if not len(row):
         return Leakage.nothing(groups)
-    counts = _Counts.of(place, group_value, groups, _links(klasses, edges))
+    counts = _Counts.of(place, group_value, weight, groups, _links(klasses, edges))
     result = counts.leakage()
     if ignored is not None and len(ignored):
         result = result + counts.of_pairs(place, group_value, _found(row, ignored))
@@ -128,10 +132,14 @@ class _Counts:
     links: np.ndarray
 
     @classmethod
-    def of(cls, place: np.ndarray, group_value: np.ndarray, groups: int, links: np.ndarray) -> _Counts:
-        cells, items = np.unique(place * groups + group_value, return_counts=True)
+    def of(
+        cls, place: np.ndarray, group_value: np.ndarray, weight: np.ndarray, groups: int, links: np.ndarray
+    ) -> _Counts:
+        cells, cell = np.unique(place * groups + group_value, return_inverse=True)
+        items = np.zeros(len(cells), np.int64)
+        np.add.at(items, cell, weight)
         start = np.searchsorted(cells // groups, np.arange(place.max() + 2))
-        return cls(start, cells % groups, items.astype(np.int64), groups, links)
+        return cls(start, cells % groups, items, groups, links)
 
     def leakage(self) -> Leakage:
         """Of each class what it reaches, taken with the items of its own."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from dedupe.lists import PROBES, VIEW_PROBES, Lists
+from dedupe.lists import NO_LIST, Lists
 from dedupe.scoring import Scoring
 
+# Parts that a picture goes to; a view goes to one.
+_PROBES = 2
 # Rows of a list that place one centroid of its parts.
 _SAMPLE_PER_PART = 256
 # Of a list that splitting leaves larger than this share of itself, the pictures are all alike: it is cut instead.
@@ -69,15 +71,14 @@ def parts_of(entries: Entries, scoring: Scoring, largest: int, keepers: int, see
         seed: of k-means.
     """
     own = entries.take(entries.view == 0)
-    pictures = max(len(own.row), len(entries.row) // (16 * largest))
     if len(own.row) <= largest:
         yield entries
         return
-    count = -(-4 * pictures // largest)
+    count = -(-2 * _PROBES * len(own.row) // largest)
     sample = own.descriptor[np.linspace(0, len(own.row) - 1, min(len(own.row), count * _SAMPLE_PER_PART)).astype(int)]
     parts = Lists.train(sample, count, scoring, seed)
-    assigned = parts.assign(entries.descriptor, PROBES - 1)
-    assigned[entries.view > 0, VIEW_PROBES:] = -1
+    assigned = parts.assign(entries.descriptor, _PROBES)
+    assigned[entries.view > 0, 1:] = NO_LIST
     for part in range(len(parts.centroids)):
         chosen = (assigned == part).any(axis=1)
         size = int((chosen & (entries.view == 0)).sum())

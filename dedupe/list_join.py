@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedupe.list_entries import Entries, parts_of
-from dedupe.scoring import Scoring, squares
+from dedupe.scoring import Scoring
 
 __all__ = ["PAIRS", "Entries", "JoinOptions", "join_list"]
 
@@ -206,13 +206,16 @@ class _Side:
     Attributes:
         descriptors: int8 [n, D].
         picture: int64 [n], whose they are: places in the block.
+        squares: float32 [2, n], of both parts.
         thumbnail, embedding: float32 [n, ...], the parts at unit length, rounded.
     """
 
     def __init__(self, descriptors: np.ndarray, picture: np.ndarray, scoring: Scoring) -> None:
         self.descriptors, self.picture = descriptors, picture
+        self.squares = scoring.squares(descriptors)
         self.thumbnail, self.embedding = (
-            part / np.sqrt(np.maximum(squares(part), 1))[:, None] for part in scoring.parts(descriptors)
+            part / np.sqrt(np.maximum(square, 1))[:, None]
+            for part, square in zip(scoring.parts(descriptors), self.squares, strict=True)
         )
 
 
@@ -228,14 +231,17 @@ def _meeting(left: _Block, one: _Side, right: _Block, other: _Side, least: float
     """Pairs of the descriptors of two sides, some of them from both ends."""
     scoring = options.scoring
     floor = least + float(min(left.offset.min(), right.offset.min()))
-    at, to = np.nonzero(_worth_scoring(one, other, floor - _SLACK, least + options.lead - _SLACK, scoring))
+    worth = _worth_scoring(one, other, floor - _SLACK, least + options.lead - _SLACK, scoring)
+    at, to = np.divmod(np.flatnonzero(worth), len(other.picture))  # Many times faster than nonzero on two axes.
     first, second = one.picture[at], other.picture[to]
     wanted = (first + left.start != second + right.start) & (left.new[first] | right.new[second])
     at, to, first, second = at[wanted], to[wanted], first[wanted], second[wanted]
     if len(at) > _DENSE * len(one.picture) * len(other.picture):
         thumbnail, combined = (scores[at, to] for scores in scoring.scores(one.descriptors, other.descriptors))
     else:
-        thumbnail, combined = scoring.pair_scores(one.descriptors[at], other.descriptors[to])
+        thumbnail, combined = scoring.pair_scores(
+            one.descriptors[at], one.squares[:, at], other.descriptors[to], other.squares[:, to]
+        )
     offset = (left.offset[first].astype(np.float64) + right.offset[second]) / 2
     first, second = first + left.start, second + right.start
     low, high = np.minimum(first, second), np.maximum(first, second)

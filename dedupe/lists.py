@@ -23,9 +23,10 @@ FILE = "lists.npz"
 _KIND, _SCHEMA_VERSION = "lists", 1
 #: Rows a list, on average. Fewer are cheaper to compare, and lose pairs across borders.
 ROWS_PER_LIST = 1_000
-#: Lists that a picture goes to, and that each of its views goes to.
+#: Lists that a picture goes to, and that each of its views goes to. Of the pairs of 9,017 pictures, 6,000 of them edits
+#: of 300 others, these find 0.997 and more, whether there are 9, 30 or 90 lists; with one list a view 0.988 and more.
 PROBES = 3
-VIEW_PROBES = 1
+VIEW_PROBES = 2
 #: Rows of the sample that it takes to place a centroid.
 SAMPLE_PER_LIST = 30
 #: Of a descriptor that goes to fewer lists than asked for.

@@ -22,8 +22,13 @@ PAIRS = pa.schema(
         pa.field("row_b", pa.int64(), nullable=False),
         pa.field("hamming", pa.uint8(), nullable=False),
         pa.field("hamming_256", pa.int16()),
+        pa.field("twin", pa.bool_(), nullable=False),
     ]
 )
+#: Near pictures that a picture has for itself: its nearest. Without a bound, a cluster of n pictures has n^2 / 2 pairs.
+NEIGHBOURS = 100
+# Pairs that are held before those that are among the nearest of neither picture are let go.
+_MOST_HELD = 4_000_000
 
 
 def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: float = hash_guard.LEVELS) -> pa.Table:
@@ -43,18 +48,36 @@ def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: floa
         levels: that the thumbnails may differ by (`hash_guard.agree`).
 
     Returns:
-        A table of the schema `PAIRS`, sorted: row_a < row_b; how many bits differ.
+        A table of the schema `PAIRS`, sorted: row_a < row_b; how many bits differ; whether the two are twins, of equal
+        hashes and thumbnail. Of a picture with more than 100 near ones the 100 nearest count, and those that it is
+        among the 100 nearest of; a smaller radius gives exactly the nearer ones of these pairs.
     """
     pictures = _Pictures(entries)
     keys, places = pictures.entries(entries)
-    found = [pictures.stars(places[table_of(keys) == 0])]
+    near: list[tuple[np.ndarray, ...]] = []
     for a, b in gathered(_candidates(pictures, keys, places, plan)):
-        found.append(pictures.verified(a, b, radius_256, levels))
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+        near.append(pictures.verified(a, b, radius_256, levels))
+        if sum(len(each[0]) for each in near) > _MOST_HELD:
+            near = [_nearest(near)]
+    stars = pictures.stars(places[table_of(keys) == 0])
+    columns = [np.concatenate(column) for column in zip(stars, *([_nearest(near)] if near else []), strict=True)]
     order = np.lexsort((columns[1], columns[0]))
-    row_a, row_b, hamming, hamming_256 = (column[order] for column in columns)
-    arrays = [pa.array(row_a), pa.array(row_b), pa.array(hamming), pa.array(hamming_256, mask=hamming_256 < 0)]
-    return pa.Table.from_arrays(arrays, schema=PAIRS)
+    row_a, row_b, hamming, hamming_256, twin = (column[order] for column in columns)
+    arrays = [row_a, row_b, hamming, pa.array(hamming_256, mask=hamming_256 < 0), twin]
+    return pa.Table.from_arrays([pa.array(each) for each in arrays], schema=PAIRS)
+
+
+def _nearest(found: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """The pairs that are among the nearest of either picture; of equally near ones the lower rows count."""
+    columns = tuple(np.concatenate(column) for column in zip(*found, strict=True))
+    a, b, hamming = columns[:3]
+    node, other = np.concatenate([a, b]), np.concatenate([b, a])
+    order = np.lexsort((other, np.concatenate([hamming, hamming]), node))
+    begins = np.flatnonzero(np.diff(node[order], prepend=-1))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+    kept = (rank < NEIGHBOURS).reshape(2, -1).any(axis=0)
+    return tuple(column[kept] for column in columns)
 
 
 def _candidates(pictures: _Pictures, keys: np.ndarray, places: np.ndarray, plan: HashPlan) -> Pairs:
@@ -139,7 +162,7 @@ class _Pictures:
         others &= self._class_new | self._class_new[lowest]
         apart = np.where(self._has_256[self._owner[others]], 0, -1).astype(np.int16)
         a, b = self._class_rows[lowest[others]], self._class_rows[others]
-        return a, b, np.zeros(len(a), np.uint8), apart
+        return a, b, np.zeros(len(a), np.uint8), apart, np.ones(len(a), np.bool_)
 
     def verified(self, a: np.ndarray, b: np.ndarray, radius_256: int, levels: float) -> tuple[np.ndarray, ...]:
         """The columns of those pairs of places that the longer hash and the thumbnails do not contradict."""
@@ -151,7 +174,8 @@ class _Pictures:
         alike = hash_guard.agree(self._thumbnails[a], self._thumbnails[b], levels)
         a, b, apart = a[alike], b[alike], apart[alike]
         first, second = np.minimum(self.rows[a], self.rows[b]), np.maximum(self.rows[a], self.rows[b])
-        return first, second, np.bitwise_count(self.phash[a] ^ self.phash[b]), apart
+        hamming = np.bitwise_count(self.phash[a] ^ self.phash[b])
+        return first, second, hamming, apart, np.zeros(len(a), np.bool_)
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:

@@ -46,14 +46,20 @@ class Scoring:
         )
         return thumbnail.astype(np.float32), self.combined(thumbnail, embedding)
 
-    def pair_scores(self, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each of int8 [n, D] with that of int8 [n, D] at its place: float32 [n] of the thumbnails, and of the
-        combination; what `scores` says of them."""
+    def pair_scores(
+        self, one: np.ndarray, one_squares: np.ndarray, other: np.ndarray, other_squares: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of each of int8 [n, D] with that of int8 [n, D] at its place, and with their `squares`: float32 [n] of the
+        thumbnails, and of the combination; what `scores` says of them."""
         thumbnail, embedding = (
-            cosines(row_products(left, right), squares(left), squares(right))
-            for left, right in zip(self.parts(one), self.parts(other), strict=True)
+            cosines(row_products(left, right), one_squares[part], other_squares[part])
+            for part, (left, right) in enumerate(zip(self.parts(one), self.parts(other), strict=True))
         )
         return thumbnail.astype(np.float32), self.combined(thumbnail, embedding)
+
+    def squares(self, descriptors: np.ndarray) -> np.ndarray:
+        """float32 [2, n], whole numbers: the squared lengths of both parts of int8 [n, D]."""
+        return np.stack([squares(part) for part in self.parts(descriptors)])
 
     def combined(self, thumbnail: np.ndarray, embedding: np.ndarray) -> np.ndarray:
         """float32 of float64 cosines."""

@@ -2,8 +2,8 @@
 much.
 
 Mean and covariance of a sample are shrunk towards those of a prior, so that ten pictures are enough. All numbers that a
-projection uses are rounded to 20 bits; so its sums are exact, and the same on every machine and for every cut of the
-rows.
+projection uses are rounded to 20 bits; so its sums over up to 8,192 dimensions are exact, and the same on every
+machine and for every cut of the rows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dedupe.views import BYTES, SIDE
 from index_builder.threads import single_threaded_math
 
 _BITS = 20
+# Of float64: below, numbers lose bits.
+_SMALLEST_EXPONENT = -1000
 _BLOCK = 4096
 # Directions that hardly vary hold noise: they are scaled as if they had this share more of the largest variance.
 _FLOOR = 1e-3
@@ -79,7 +81,8 @@ def rounded(values: np.ndarray, axis: int | None = None) -> np.ndarray:
     """
     values = np.asarray(values, np.float64)
     exponent = np.frexp(np.abs(values).max(axis=axis, keepdims=True, initial=0.0))[1]
-    return np.ldexp(np.rint(np.ldexp(values, _BITS - exponent)), exponent - _BITS)
+    unit = np.ldexp(1.0, np.maximum(exponent, _SMALLEST_EXPONENT) - _BITS)
+    return np.rint(values / unit) * unit
 
 
 def thumbnail_prior() -> Prior:
@@ -94,7 +97,7 @@ def thumbnail_prior() -> Prior:
     colour = np.full((3, 3), 1 / 3) + 0.1 * (np.eye(3) - 1 / 3)
     covariance = np.kron(space, colour)
     level = 60.0**2  # The variance of a byte of a photo.
-    return Prior(np.full(BYTES, 128.0), covariance * level / covariance.diagonal().mean(), 5.0, 200.0)
+    return Prior(np.full(BYTES, 128.0), covariance * level / covariance.diagonal().mean(), 1.0, 100.0)
 
 
 def embedding_prior(sample: np.ndarray) -> Prior:
@@ -102,7 +105,7 @@ def embedding_prior(sample: np.ndarray) -> Prior:
     dimension = sample.shape[1]
     mean, covariance = _moments(sample)
     spread = covariance.trace() / dimension or float((mean**2).mean()) or 1.0
-    return Prior(np.zeros(dimension), np.eye(dimension) * spread, 2.0, float(dimension) / 4)
+    return Prior(np.zeros(dimension), np.eye(dimension) * spread, 1.0, dimension / 8)
 
 
 def _moments(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from dedupe.job import DedupeJob, Layout
 from dedupe.lists import Lists
 from dedupe.measure import Measure
 from dedupe.stages.composing import compose
-from dedupe.stages.connecting import connect, label, rounds
+from dedupe.stages.connecting import check, connect, label, rounds
 from dedupe.stages.describing import describe, group_sizes, reviewed_rows
 from dedupe.stages.finishing import finish
 from dedupe.stages.gathering import gather
@@ -114,6 +114,13 @@ class Connect(Stage):
         connect(self.layout, *unit)
 
 
+class Check(Stage):
+    """The edges of a bucket to whether they are those of stars."""
+
+    def work(self, unit: int) -> None:
+        check(self.layout, unit)
+
+
 class Label(Stage):
     """Edges of stars to components."""
 
@@ -186,6 +193,7 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     judging: list[tuple[str, Stage, Sequence[Any]]] = [
         ("Merge", Merge(job), buckets),
         *steps,
+        ("Check", Check(job), buckets if steps else []),
         ("Label", Label(job), buckets),
         ("Gather", Gather(job), stretches),
         ("Group", Group(job), buckets),

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from catalog import canonical_json, storage
 from dedupe.bucketed import read_bucket, write_buckets
-from dedupe.components import large_star, small_star, union_find
+from dedupe.components import both_ways, is_star_forest, large_star, small_star, union_find
 from dedupe.job import Layout, bucket_of
 
 _LEAST_ROUNDS = 4
@@ -30,63 +30,52 @@ def edges_url(layout: Layout, step: int, bucket: int) -> str:
 
 
 def write_edges(layout: Layout, step: int, bucket: int, edges: np.ndarray) -> None:
-    """Stores edges for a step. Large-star needs them with both ends, small-star with the larger one."""
-    low, high = edges.min(axis=1), edges.max(axis=1)
-    if step % 2 == 0:
-        node, other = np.concatenate([low, high]), np.concatenate([high, low])
-    else:
-        node, other = high, low
-    table = pa.table({"node": pa.array(node.astype(np.int64)), "other": pa.array(other.astype(np.int64))})
-    write_buckets(edges_url(layout, step, bucket), table, bucket_of(node, layout.buckets), layout.buckets)
+    """Stores edges for a step: for large-star under both ends, for small-star under the larger one."""
+    sent = both_ways(edges) if step % 2 == 0 else edges
+    table = pa.table({"node": pa.array(sent[:, 0]), "other": pa.array(sent[:, 1])})
+    write_buckets(edges_url(layout, step, bucket), table, bucket_of(sent[:, 0], layout.buckets), layout.buckets)
 
 
 def connect(layout: Layout, step: int, bucket: int) -> None:
     """One step of a round: step 0, 2, … are large-star, the others small-star."""
-    done = layout.job.at("steps", f"{step:03d}", f"{bucket:06d}.json")
-    if storage.exists(done):
-        return
-    before = _read(layout, step, bucket)
-    after = large_star(before) if step % 2 == 0 else small_star(before)
-    write_edges(layout, step + 1, bucket, after)
-    changed = len(before) != len(after) or not np.array_equal(_sorted(before), _sorted(after))
-    storage.write(done, canonical_json.dump({"changed": bool(changed)}))
+    if not storage.exists(edges_url(layout, step + 1, bucket)):
+        edges = _read(layout, step, bucket)
+        write_edges(layout, step + 1, bucket, large_star(edges) if step % 2 == 0 else small_star(edges))
+
+
+def check(layout: Layout, bucket: int) -> None:
+    """Stores whether the edges of a bucket are those of stars after the last round."""
+    url = _checked_url(layout, bucket)
+    if not storage.exists(url):
+        settled = is_star_forest(_read(layout, 2 * rounds(layout), bucket))
+        storage.write(url, canonical_json.dump({"stars": bool(settled)}))
 
 
 def label(layout: Layout, bucket: int) -> None:
-    """Stores the component of the rows of a bucket that have an edge, by stretch. Where the last round still changed
-    an edge, bucket 0 does it for all of them."""
+    """Stores the component of the rows of a bucket that have an edge, by stretch. Where the last round has left more
+    than stars, bucket 0 does it for all."""
     done = layout.job.at("labels", f"{bucket:06d}.arrow")
     if storage.exists(done):
         return
+    nodes, labels = np.empty(0, np.int64), np.empty(0, np.int64)
     step = 2 * rounds(layout)
-    if step and not _changed(layout, step - 2) and not _changed(layout, step - 1):
-        edges = _read(layout, step, bucket)
-        both = np.concatenate([edges, edges[:, ::-1]])
-        nodes, labels = _smallest(both[np.isin(both[:, 0], edges[:, 0])])
+    if step and _all_stars(layout):
+        nodes, labels = union_find(_read(layout, step, bucket))
+        mine = bucket_of(nodes, layout.buckets) == bucket
+        nodes, labels = nodes[mine], labels[mine]
     elif bucket == 0:
         nodes, labels = union_find(np.concatenate([_read(layout, step, each) for each in range(layout.buckets)]))
-    else:
-        nodes, labels = np.empty(0, np.int64), np.empty(0, np.int64)
     table = pa.table({"row": pa.array(nodes), "component": pa.array(labels)})
     write_buckets(done, table, layout.stretch_of(nodes), len(layout.stretches))
 
 
-def _smallest(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each node of the edges of stars, and the smallest of itself and its neighbours."""
-    nodes, places = np.unique(edges[:, 0], return_inverse=True)
-    labels = nodes.copy()
-    np.minimum.at(labels, places, edges[:, 1])
-    return nodes, labels
+def _checked_url(layout: Layout, bucket: int) -> str:
+    return layout.job.at("stars", f"{bucket:06d}.json")
 
 
-def _changed(layout: Layout, step: int) -> bool:
-    urls = [layout.job.at("steps", f"{step:03d}", f"{bucket:06d}.json") for bucket in range(layout.buckets)]
-    return any(canonical_json.load(storage.read_bytes(url), url)["changed"] for url in urls)
-
-
-def _sorted(edges: np.ndarray) -> np.ndarray:
-    both = np.sort(edges, axis=1)
-    return np.unique(both, axis=0)
+def _all_stars(layout: Layout) -> bool:
+    urls = [_checked_url(layout, bucket) for bucket in range(layout.buckets)]
+    return all(canonical_json.load(storage.read_bytes(url), url)["stars"] for url in urls)
 
 
 def _read(layout: Layout, step: int, bucket: int) -> np.ndarray:

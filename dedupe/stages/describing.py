@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from catalog import canonical_json, storage
 from dedupe.bucketed import write_buckets
+from dedupe.hash_guard import tells
 from dedupe.items import read_items, thumbnails_of
 from dedupe.job import Layout, Stretch, bucket_of
 from dedupe.leakage import check_groups
@@ -49,6 +50,7 @@ def describe(layout: Layout, stretch: Stretch) -> None:
     empty[pictured] = nearly_empty(thumbnails[pictured])
     if job.settings.finds(PHASH):
         chosen = np.flatnonzero(members.leads & pictured & ~empty)
+        chosen = chosen[tells(thumbnails[chosen])]
         _write_hashes(layout, stretch, members, signatures, thumbnails, chosen)
     tiers = [tier for tier in (BYTES, PIXELS) if job.settings.finds(tier)]
     classes = pa.concat_tables([CLASSES.empty_table(), *(_classes(members, tier, empty) for tier in tiers)])

@@ -19,11 +19,11 @@ from catalog.rejects import read_rejects
 from dedupe.bucketed import read_bucket
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
+from dedupe.named_pairs import NAMED_PAIRS
 from dedupe.placeholders_table import PLACEHOLDERS, merged
 from dedupe.settings import TIERS
 from dedupe.stages.composing import CONFLICTS
 from dedupe.stages.describing import group_sizes
-from dedupe.stages.grouping import NAMED_PAIRS
 from dedupe.stages.settling import DATASETS, GROUPS, LINES
 from dedupe.stages.showing import show
 

@@ -12,12 +12,13 @@ import xxhash
 from catalog import canonical_json, storage
 from dedupe.bucketed import read_bucket, write_buckets
 from dedupe.chain_guard import DROPPED, KEEPER, PROTECTED, Cover, cover
-from dedupe.components import union_find
+from dedupe.classes import Classes
 from dedupe.exact import placeholder_groups
 from dedupe.job import Layout
 from dedupe.leakage import leakage
+from dedupe.named_pairs import named, pairs_of_places
 from dedupe.placeholders import NOTHING, REASONS
-from dedupe.settings import PIXELS, TIERS, Settings
+from dedupe.settings import BYTES, PIXELS, Settings
 
 ALONE, PLACEHOLDER = "alone", "placeholder"
 ROLES = {KEEPER: "keeper", DROPPED: "dropped", PROTECTED: "protected"}
@@ -32,25 +33,12 @@ DECISIONS = pa.schema(
         ("kept_dataset", pa.string()),
         ("tier", pa.int8()),
         ("score", pa.float32()),
+        ("centre_item_id", pa.string()),
+        ("centre_dataset", pa.string()),
+        ("centre_tier", pa.int8()),
         ("placeholder", pa.string()),
         ("why", pa.string()),
         ("component", pa.string()),
-    ]
-)
-#: Pairs as a report has them.
-NAMED_PAIRS = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("other_item_id", pa.string()),
-        ("dataset", pa.string()),
-        ("other_dataset", pa.string()),
-        ("tier", pa.string()),
-        ("score", pa.float32()),
-        ("hamming", pa.int16()),
-        ("hamming_256", pa.int16()),
-        ("thumbnail_score", pa.float32()),
-        ("embedding_score", pa.float32()),
-        ("group_id", pa.string()),
     ]
 )
 
@@ -93,42 +81,50 @@ def group(layout: Layout, bucket: int, reviewed: np.ndarray, values: list[str]) 
 def decide(members: pa.Table, pairs: pa.Table, settings: Settings, reviewed: np.ndarray, values: list[str]) -> Grouped:
     """See `group`. Members are sorted by row; pairs are those of whole components."""
     rows = members["row"].to_numpy()
-    klass = _classes(rows, pairs)
+    classes = Classes.of(rows, pairs, members["content"].to_numpy(), members["order"].combine_chunks())
     low, high = (np.searchsorted(rows, pairs[name].to_numpy()) for name in ("row_a", "row_b"))
-    marked = _spread_marks(members["placeholder"].to_pylist(), klass, low, high)
+    marked = _spread_marks(members["placeholder"].to_pylist(), classes.klass, low, high)
     open_member = np.array([each is None for each in marked], bool)
     codes = _codes(members["group_value"], values)
-    usable = open_member[low] & open_member[high] & ~_among(pairs, reviewed)
-    if settings.across:
-        usable &= codes[low] != codes[high]
-    edges = pairs.filter(pa.array(usable))
-    low, high = low[usable], high[usable]
-    links = pa.table({"a": klass[low], "b": klass[high], "tier": edges["tier"], "score": edges["score"]})
-    kept_members = members.filter(pa.array(open_member)).drop_columns(["group_value", "placeholder"])
-    kept_klass, kept_codes = klass[open_member], codes[open_member]
-    kept_members = kept_members.append_column("klass", pa.array(kept_klass)).append_column(
-        "group_value", pa.array(kept_codes)
-    )
-    if kept_members["order_after"].null_count:
-        kept_members = kept_members.drop_columns(["order_after"])
-    covered = cover(kept_members, links, reviewed, settings.across)
     place = np.flatnonzero(open_member)
-    decisions = _decisions(members, marked, place, covered, settings, codes)
-    ids = _group_of(decisions)
-    named = _named(members, edges, low, high, ids)
-    shared = leakage(
-        rows[place], kept_klass, kept_codes, np.stack([klass[low], klass[high]], axis=1), len(values), reviewed
+    klass = classes.klass.astype(np.uint64)
+    linked = open_member[low] & open_member[high]
+    links = pa.table(
+        {
+            "a": klass[low[linked]],
+            "b": klass[high[linked]],
+            "tier": pairs["tier"].filter(pa.array(linked)),
+            "score": pairs["score"].filter(pa.array(linked)),
+        }
     )
-    return Grouped(decisions, named, shared.items, shared.pairs)
+    covered = cover(_covered(members, place, klass, codes), links, reviewed, settings.across)
+    groups = codes if settings.across else None
+    decisions = _decisions(members, marked, place, covered, settings, classes, groups)
+    usable = np.asarray(pc.not_equal(decisions["role"], PLACEHOLDER))
+    a, b, measured = pairs_of_places(classes, pairs, low, high, usable, groups)
+    wanted = ~_among(rows[a], rows[b], reviewed)
+    shown = named(
+        members, a[wanted], b[wanted], measured.filter(pa.array(wanted)), decisions["group_id"].combine_chunks()
+    )
+    shared = leakage(
+        rows[place],
+        klass[place],
+        codes[place],
+        np.stack([links["a"].to_numpy(), links["b"].to_numpy()], axis=1),
+        len(values),
+        reviewed,
+        members["weight"].to_numpy()[place],
+    )
+    return Grouped(decisions, shown, shared.items, shared.pairs)
 
 
-def _classes(rows: np.ndarray, pairs: pa.Table) -> np.ndarray:
-    """uint64 [m]: members of the same pixels have the same number."""
-    exact = pairs.filter(pc.less_equal(pairs["tier"], PIXELS))
-    nodes, labels = union_find(np.stack([exact["row_a"].to_numpy(), exact["row_b"].to_numpy()], axis=1))
-    klass = rows.copy()
-    klass[np.searchsorted(rows, nodes)] = labels
-    return klass.astype(np.uint64)
+def _covered(members: pa.Table, place: np.ndarray, klass: np.ndarray, codes: np.ndarray) -> pa.Table:
+    """The members that are no placeholders, as `dedupe.chain_guard` takes them."""
+    names = ["row", "order", "content", "protected"]
+    if not members["order_after"].null_count:
+        names.append("order_after")
+    table = members.select(names).take(pa.array(place))
+    return table.append_column("klass", pa.array(klass[place])).append_column("group_value", pa.array(codes[place]))
 
 
 def _spread_marks(marks: list[str | None], klass: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[str | None]:
@@ -138,10 +134,10 @@ def _spread_marks(marks: list[str | None], klass: np.ndarray, low: np.ndarray, h
     if not numbers:
         return result
     known = {number: str(marks[number]) for number in numbers}
-    for one, other in zip(low.tolist(), high.tolist(), strict=True):
-        for marked, plain in ((one, other), (other, one)):
-            if marked in known and plain not in known:
-                result[plain] = min(known[marked], result[plain] or known[marked])
+    touched = np.isin(low, numbers) != np.isin(high, numbers)
+    for one, other in zip(low[touched].tolist(), high[touched].tolist(), strict=True):
+        name, plain = (known[one], other) if one in known else (known[other], one)
+        result[plain] = min(name, result[plain] or name)
     by_class: dict[int, str] = {}
     for number, mark in enumerate(result):
         if mark is not None:
@@ -155,13 +151,13 @@ def _codes(column: pa.ChunkedArray, values: list[str]) -> np.ndarray:
     return places.to_numpy().astype(np.int32)
 
 
-def _among(pairs: pa.Table, reviewed: np.ndarray) -> np.ndarray:
-    """bool [n]: whether each pair is one of these."""
+def _among(row_a: np.ndarray, row_b: np.ndarray, reviewed: np.ndarray) -> np.ndarray:
+    """bool [n]: whether each pair of rows is one of these."""
     if not len(reviewed):
-        return np.zeros(len(pairs), bool)
-    known = {tuple(sorted(pair)) for pair in reviewed.tolist()}
-    both = zip(pairs["row_a"].to_pylist(), pairs["row_b"].to_pylist(), strict=True)
-    return np.fromiter((pair in known for pair in both), bool, len(pairs))
+        return np.zeros(len(row_a), bool)
+    known = {(min(pair), max(pair)) for pair in reviewed.tolist()}
+    pairs = zip(row_a.tolist(), row_b.tolist(), strict=True)
+    return np.fromiter(((min(pair), max(pair)) in known for pair in pairs), bool, len(row_a))
 
 
 def _decisions(
@@ -170,51 +166,64 @@ def _decisions(
     place: np.ndarray,
     covered: Cover,
     settings: Settings,
-    codes: np.ndarray,
+    classes: Classes,
+    groups: np.ndarray | None,
 ) -> pa.Table:
     """A decision for each member."""
     count = len(members)
-    ids, datasets = members["item_id"].to_pylist(), members["dataset"].to_pylist()
     role = np.array([PLACEHOLDER] * count, object)
     kept = np.full(count, -1, np.int64)
     tier = np.full(count, -1, np.int8)
     score = np.full(count, np.nan, np.float32)
     like = place[covered.duplicate_of]
     grouped = np.bincount(covered.duplicate_of, minlength=len(place)) > 1
-    role[place] = [ROLES[each] for each in covered.role.tolist()]
+    role[place] = np.array([ROLES[each] for each in range(len(ROLES))], object)[covered.role]
     role[place[(covered.role == KEEPER) & ~grouped]] = ALONE
     kept[place] = np.where(covered.role == KEEPER, place, like)
     tier[place], score[place] = covered.tier, covered.score
+    same = np.flatnonzero((tier == BYTES) | (tier == PIXELS))
+    tier[same] = classes.tier(same, kept[same])
     stray = _product_placeholders(members, place, kept, settings)
-    names = [group_id(datasets[at], ids[at]) if at >= 0 else None for at in kept.tolist()]
-    for number, why in stray.items():
-        role[number], marked[number] = PLACEHOLDER, f"{names[number]}"
-        tier[number], score[number] = -1, np.nan
-        stray[number] = why
-    shown = np.array([each in ("keeper", "dropped", "protected") for each in role.tolist()], bool)
-    first = _first_of_component(members)
+    names = _group_ids(members, kept)
+    for number in stray:
+        role[number], marked[number] = PLACEHOLDER, names[number]
+    shown = np.isin(role, list(ROLES.values()))
+    hidden = ~shown | (tier < 0)
+    centre = classes.centres(groups)
+    at = pa.array(kept, mask=~shown)
+    of = pa.array(centre, mask=centre < 0)
+    alike = classes.tier(np.arange(count), centre)
     return pa.table(
         {
             "row": members["row"],
             "role": pa.array(role.tolist(), pa.string()),
-            "group_id": pa.array(
-                [name if here else None for name, here in zip(names, shown.tolist(), strict=True)], pa.string()
-            ),
-            "kept_item_id": pa.array(
-                [ids[at] if here else None for at, here in zip(kept.tolist(), shown.tolist(), strict=True)], pa.string()
-            ),
-            "kept_dataset": pa.array(
-                [datasets[at] if here else None for at, here in zip(kept.tolist(), shown.tolist(), strict=True)],
-                pa.string(),
-            ),
-            "tier": pa.array(tier, mask=tier < 0),
-            "score": pa.array(score, mask=np.isnan(score)),
+            "group_id": pa.array(names, pa.string(), mask=~shown),
+            "kept_item_id": members["item_id"].take(at),
+            "kept_dataset": members["dataset"].take(at),
+            "tier": pa.array(tier, mask=hidden),
+            "score": pa.array(score, mask=hidden),
+            "centre_item_id": members["item_id"].take(of),
+            "centre_dataset": members["dataset"].take(of),
+            "centre_tier": pa.array(alike, mask=centre < 0),
             "placeholder": pa.array(marked, pa.string()),
             "why": pa.array([stray.get(number) for number in range(count)], pa.string()),
-            "component": pa.array(first, pa.string()),
+            "component": pa.array(_first_of_component(members), pa.string()),
         },
         schema=DECISIONS,
     )
+
+
+def _group_ids(members: pa.Table, kept: np.ndarray) -> np.ndarray:
+    """object [m]: the group of each member by the member that is kept; None where none is."""
+    names = np.full(len(members), None, object)
+    keepers, places = np.unique(kept, return_inverse=True)
+    known = keepers >= 0
+    chosen = pa.array(keepers[known])
+    pairs = zip(members["dataset"].take(chosen).to_pylist(), members["item_id"].take(chosen).to_pylist(), strict=True)
+    by_keeper = np.full(len(keepers), None, object)
+    by_keeper[known] = [group_id(*pair) for pair in pairs]
+    names[:] = by_keeper[places]
+    return names
 
 
 def _product_placeholders(members: pa.Table, place: np.ndarray, kept: np.ndarray, settings: Settings) -> dict[int, str]:
@@ -233,30 +242,3 @@ def _first_of_component(members: pa.Table) -> list[str]:
 def group_id(dataset: str | None, item_id: str) -> str:
     """The name of the group whose kept item that is."""
     return xxhash.xxh3_128_hexdigest(f"{dataset or ''}\0{item_id}".encode())[:20]
-
-
-def _group_of(decisions: pa.Table) -> list[str | None]:
-    return decisions["group_id"].to_pylist()
-
-
-def _named(members: pa.Table, edges: pa.Table, low: np.ndarray, high: np.ndarray, ids: list[str | None]) -> pa.Table:
-    a, b = pa.array(low), pa.array(high)
-    together = [
-        ids[one] if ids[one] == ids[other] else None for one, other in zip(low.tolist(), high.tolist(), strict=True)
-    ]
-    return pa.table(
-        {
-            "item_id": members["item_id"].take(a),
-            "other_item_id": members["item_id"].take(b),
-            "dataset": members["dataset"].take(a),
-            "other_dataset": members["dataset"].take(b),
-            "tier": pa.array(TIERS).take(edges["tier"].combine_chunks()) if len(edges) else pa.array([], pa.string()),
-            "score": edges["score"],
-            "hamming": edges["hamming"],
-            "hamming_256": edges["hamming_256"],
-            "thumbnail_score": edges["thumbnail"],
-            "embedding_score": edges["combined"],
-            "group_id": pa.array(together, pa.string()),
-        },
-        schema=NAMED_PAIRS,
-    )

@@ -25,6 +25,7 @@ PAIRS = pa.schema(
         ("exact", pa.int8()),
         ("hamming", pa.int16()),
         ("hamming_256", pa.int16()),
+        ("twin", pa.bool_()),
         ("thumbnail", pa.float32()),
         ("combined", pa.float32()),
     ]

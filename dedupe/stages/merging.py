@@ -38,7 +38,8 @@ def combined(pairs: pa.Table) -> pa.Table:
     """Each pair once: what tells them most alike, of whatever found them."""
     if not len(pairs):
         return PAIRS.empty_table()
-    measured = [("exact", "min"), ("hamming", "min"), ("hamming_256", "min"), ("thumbnail", "max"), ("combined", "max")]
+    least, most = ("exact", "hamming", "hamming_256"), ("twin", "thumbnail", "combined")
+    measured = [*((name, "min") for name in least), *((name, "max") for name in most)]
     grouped = pairs.group_by(["row_a", "row_b"], use_threads=False).aggregate(measured)
     renamed = {f"{name}_{how}": name for name, how in measured}
     whole = grouped.rename_columns([renamed.get(name, name) for name in grouped.column_names])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from dedupe.bucketed import read_bucket, write_buckets
 from dedupe.items import read_items
 from dedupe.job import Layout, Stretch
 from dedupe.members import Members, read_members
+from dedupe.named_pairs import NAMED_PAIRS
 from dedupe.placeholders_table import PLACEHOLDERS, summarize
 from dedupe.settings import BYTES, TIERS
 from dedupe.splits import SplitRatios, assign
 from dedupe.stages.gathering import marks_of
-from dedupe.stages.grouping import ALONE, NAMED_PAIRS, PLACEHOLDER, group_id
+from dedupe.stages.grouping import ALONE, PLACEHOLDER, group_id
 
 KEEPER, DROPPED, PROTECTED = "keeper", "dropped", "protected"
 _SHOWN = ("product_id", "width", "height", "bytes", "image_uri", "thumbnail")
@@ -60,6 +61,9 @@ class _Line:
     kept_dataset: str | None = None
     tier: int | None = None
     score: float | None = None
+    centre: str | None = None
+    centre_dataset: str | None = None
+    centre_tier: int | None = None
     placeholder: str | None = None
     why: str | None = None
     component: str | None = None
@@ -94,6 +98,9 @@ def _lines(layout: Layout, stretch: Stretch, members: Members) -> dict[int, _Lin
             said["kept_dataset"],
             said["tier"],
             said["score"],
+            said["centre_item_id"],
+            said["centre_dataset"],
+            said["centre_tier"],
             said["placeholder"],
             said["why"],
             said["component"],
@@ -111,15 +118,18 @@ def _lines(layout: Layout, stretch: Stretch, members: Members) -> dict[int, _Lin
 
 def _follower(leader: _Line, dataset: str | None, leader_id: str, across: bool) -> _Line:
     """What becomes of an item with the same bytes as its leader, who is made a keeper by it."""
+    if leader.centre is None and not across:
+        leader.centre, leader.centre_dataset, leader.centre_tier = leader_id, dataset, BYTES
     if leader.role in (DROPPED, PLACEHOLDER):
-        return _Line(**vars(leader))
+        return replace(leader)
+    alike = (leader.centre, leader.centre_dataset, leader.centre_tier)
     if across:
-        return _Line(ALONE, component=leader.component or leader_id)
+        return _Line(ALONE, None, None, None, None, None, *alike, component=leader.component or leader_id)
     if leader.role == ALONE:
         leader.role, leader.kept, leader.kept_dataset = KEEPER, leader_id, dataset
         leader.group = group_id(dataset, leader_id)
         leader.component = leader.component or leader_id
-    return _Line(DROPPED, leader.group, leader_id, dataset, BYTES, 1.0, component=leader.component)
+    return _Line(DROPPED, leader.group, leader_id, dataset, BYTES, 1.0, *alike, component=leader.component)
 
 
 def _reason(layout: Layout, line: _Line) -> str:
@@ -219,18 +229,20 @@ def _shown(layout: Layout, stretch: Stretch, places: list[int]) -> pa.Table:
 
 
 def _write_copies(layout: Layout, stretch: Stretch, members: Members, lines: dict[int, _Line]) -> None:
-    """The pairs of copies and those that stand for them, of which no other stage knows."""
-    places = [place for place in np.flatnonzero(~members.leads).tolist() if lines[place].role == DROPPED]
-    dataset = [layout.job.sources[stretch.source].name or None] * len(places)
+    """The pairs of copies, of which no other stage knows, with the most preferred item of their pixels."""
+    followers = np.flatnonzero(~members.leads).tolist()
+    places = [place for place in followers if lines[place].role != PLACEHOLDER and lines[place].centre is not None]
+    found = [lines[place] for place in places]
+    dataset = layout.job.sources[stretch.source].name or None
     table = pa.table(
         {
-            "item_id": members.item_id.take(pa.array(members.leader[places], pa.int64())),
+            "item_id": pa.array([line.centre for line in found], pa.string()),
             "other_item_id": members.item_id.take(pa.array(places, pa.int64())),
-            "dataset": pa.array(dataset, pa.string()),
-            "other_dataset": pa.array(dataset, pa.string()),
-            "tier": pa.array([TIERS[BYTES]] * len(places), pa.string()),
-            "score": pa.array(np.ones(len(places), np.float32)),
-            "group_id": pa.array([lines[place].group for place in places], pa.string()),
+            "dataset": pa.array([line.centre_dataset for line in found], pa.string()),
+            "other_dataset": pa.array([dataset] * len(found), pa.string()),
+            "tier": pa.array([TIERS[line.centre_tier or BYTES] for line in found], pa.string()),
+            "score": pa.array(np.ones(len(found), np.float32)),
+            "group_id": pa.array([line.group for line in found], pa.string()),
         }
     )
     named = pa.concat_tables([NAMED_PAIRS.empty_table(), table], promote_options="default").select(NAMED_PAIRS.names)

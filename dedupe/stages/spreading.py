@@ -31,7 +31,7 @@ def chunks_of(stretch: Stretch) -> int:
 
 def list_units(layout: Layout) -> int:
     """Units that compare lists. More than there are lists does no harm."""
-    return max(1, -(-layout.rows * (layout.job.settings.probes + 8) // _UNIT_ENTRIES))
+    return max(1, -(-layout.rows * (layout.job.settings.probes + 8 * VIEW_PROBES) // _UNIT_ENTRIES))
 
 
 def spread(layout: Layout, stretch: Stretch, measure: Measure, lists: Lists) -> None:

@@ -27,7 +27,8 @@ class Crash(BaseException):
 
 
 class FaultStore(Store):
-    """`memory://…` as a dictionary. Operations are numbered from 0; `faults` and `between` are by number."""
+    """`memory://…` as a dictionary. Operations are numbered from 0; `faults` and `between` are by number, and `changes`
+    are the numbers of those that changed what is stored."""
 
     #: Parts of the names of objects that nothing may ever change.
     immutable = ("/snapshots/", "/commits/", "/files/", "/rejects/", "/rows/", "/plan.json")
@@ -43,6 +44,7 @@ class FaultStore(Store):
         self.faults = faults
         self.between = between or {}
         self.operations = 0
+        self.changes: list[int] = []
         self.dead = False
 
     def _operate(self, work: Callable[[], Any]) -> Any:
@@ -58,9 +60,12 @@ class FaultStore(Store):
                 raise Crash
             if fault is Fault.REFUSED:
                 raise TransientError("503: slow down")
+            self._changed = False
             try:
                 return work()
             finally:  # Whatever it would have answered.
+                if self._changed:
+                    self.changes.append(number)
                 if fault is Fault.CRASH_AFTER:
                     self.dead = True
                     raise Crash
@@ -75,6 +80,7 @@ class FaultStore(Store):
     def _put(self, url: str, data: bytes) -> None:
         if any(part in url for part in self.immutable) and self.objects.get(url, (data, 0))[0] != data:
             raise AssertionError(f"{url} was changed after it was written")
+        self._changed = True
         self._writes += 1
         self.objects[url] = (bytes(data), self._writes)
 
@@ -133,11 +139,15 @@ class FaultStore(Store):
         return self._operate(lambda: str(self._get(url)[1]))
 
     def delete(self, url: str) -> None:
-        self._operate(lambda: self.objects.pop(url, None))
+        def work() -> None:
+            self._changed |= self.objects.pop(url, None) is not None
+
+        self._operate(work)
 
     def delete_tree(self, prefix: str) -> None:
         def work() -> None:
             for url in [url for url in self.objects if url.startswith(prefix.rstrip("/") + "/")]:
+                self._changed = True
                 del self.objects[url]
 
         self._operate(work)

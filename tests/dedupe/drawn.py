@@ -30,6 +30,11 @@ def entries_of(described: np.ndarray, rows: np.ndarray | None = None, new: np.nd
     return Entries(row, view, row.astype(np.uint64), np.repeat(new, views), described.reshape(-1, dimensions))
 
 
+def rows_of(pairs: pa.Table) -> set[tuple[int, int]]:
+    """The rows of each pair."""
+    return set(zip(pairs["row_a"].to_pylist(), pairs["row_b"].to_pylist(), strict=True))
+
+
 def brute_pairs(measure: Measure, described: np.ndarray, thumbnail_threshold: float, threshold: float) -> pa.Table:
     """The pairs of int8 [n, V, D] that pass, of all views and in both directions."""
     found = []

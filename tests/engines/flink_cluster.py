@@ -46,6 +46,9 @@ class FlinkCluster:
         self._job_server = jars / "job-server.jar"
         self._processes = Processes(folder)
         self.worker = Worker(folder)
+        # What a job ships instead of the jars of the job server, 300 MB: all processes here have those on their path.
+        self._nothing = folder / "nothing"
+        self._nothing.write_text("nothing\n")
         self.workers = workers
         self._started = 0
         self._a_core_each = a_core_each
@@ -112,6 +115,7 @@ class FlinkCluster:
             f"--flink_job_server_jar={self._job_server}",
             f"--parallelism={self.workers}",
             "--job_server_jvm_properties=-XX:TieredStopAtLevel=1",
+            f"--files_to_stage={self._nothing}",
             *self.worker.beam_arguments(),
         ]
 

@@ -32,6 +32,9 @@ class SparkCluster:
         self._started = 0
         self._a_core_each = a_core_each
         self.worker = Worker(folder)
+        # What a job ships instead of the jars of the job server, 300 MB: all processes here have those on their path.
+        self._nothing = folder / "nothing"
+        self._nothing.write_text("nothing\n")
         self.event_logs = folder / "events"
         self.event_logs.mkdir()
         self.workers = workers
@@ -82,6 +85,7 @@ class SparkCluster:
             f"--spark_job_server_jar={self._home / 'job-server.jar'}",
             *(f"--job_server_jvm_properties=-D{name}={value}" for name, value in settings.items()),
             "--job_server_jvm_properties=-XX:TieredStopAtLevel=1",
+            f"--files_to_stage={self._nothing}",
             *self.worker.beam_arguments(),
         ]
 

@@ -1,13 +1,12 @@
-"""Workers and task managers are killed in the middle of `embed` and of `index`. The job, or the same command again,
-ends in the bytes of an undisturbed one, and no more is done twice than what the killed were at."""
+"""A machine, and later a Python worker, are killed in the middle of `embed` and of `index`. The job, or the same
+command again, ends in the bytes of an undisturbed one, and no more is done twice than what the killed were at."""
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from tests.engines.conftest import Cluster
 from tests.engines.jobs import embedded, published
 from tests.engines.picture_server import PictureServer, picture_server
 
-ROWS, PARTITIONS = 2_400, 8
+ROWS, PARTITIONS = 2_400, 16
 INDEX = ("--factory", "IVF16,SQ8,RFlat", "--parts", 2, "--queries", 50)
 
 
@@ -76,39 +75,44 @@ def kill_a_machine(cluster: Cluster) -> None:
     cluster.start_worker()
 
 
-def disturbed(cluster: Cluster, command: tuple[object, ...], now: Callable[[], bool], kill: Callable) -> int:
-    """Runs a command, kills when it is time, and runs it again if it did not get over that. Returns how many workers
-    had to begin anew: on Spark the one that was killed; on Flink, and where the command was run again, all."""
+def disturbed(cluster: Cluster, command: tuple[object, ...], moments: Sequence[Callable[[], bool]]) -> int:
+    """Runs a command, kills a machine at the first moment and a worker at the second, and runs it again where it did
+    not get over that. Returns how many workers had to begin anew: on Spark those that were killed; on Flink, and where
+    the command was run again, all."""
     on_engine = (*command, "--engine", cluster.name, "--", *cluster.beam_arguments())
-    process = start_cli(*on_engine)
-    wait_for(now, process)
-    kill(cluster)
+    lost = 1 if cluster.name == "spark" else cluster.workers
+    anew, process = 0, start_cli(*on_engine)
+    for now, kill in zip(moments, (kill_a_machine, kill_a_worker), strict=True):
+        deadline = time.monotonic() + 300
+        while not now():
+            assert time.monotonic() < deadline
+            if process.poll() is not None:
+                assert anew, process.communicate()[1]
+                assert process.returncode != 0
+                anew += cluster.workers - lost
+                process = start_cli(*on_engine)
+            time.sleep(0.02)
+        kill(cluster)
+        anew += lost
     _, said = process.communicate(timeout=300)
     if process.returncode != 0:
+        anew += cluster.workers - lost
         again = start_cli(*on_engine)
         _, said = again.communicate(timeout=300)
         assert again.returncode == 0, said
-    return 1 if process.returncode == 0 and cluster.name == "spark" else cluster.workers
+    return anew
 
 
-def wait_for(now: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while not now():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("kill", [kill_a_worker, kill_a_machine])
 def test_embed_loses_and_doubles_nothing_and_redoes_a_partition_a_worker(
-    cluster: Cluster, pictures: PictureServer, catalog: Path, undisturbed: Path, tmp_path: Path, kill: Callable
+    cluster: Cluster, pictures: PictureServer, catalog: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     pictures.reads.clear()
 
-    def two_are_done() -> bool:
-        return len(list(tmp_path.glob("embeddings/runs/*/commits/*.json"))) >= 2
+    def committed(partitions: int) -> Callable[[], bool]:
+        return lambda: len(list(tmp_path.glob("embeddings/runs/*/commits/*.json"))) >= partitions
 
-    anew = disturbed(cluster, embed(catalog, tmp_path), two_are_done, kill)
+    moments = [committed(PARTITIONS // 4), committed(PARTITIONS // 2)]
+    anew = disturbed(cluster, embed(catalog, tmp_path), moments)
     assert embedded(tmp_path / "embeddings") == embedded(undisturbed / "embeddings")
     again = sum(pictures.reads.values()) - ROWS
     snapshot = next(iter(embedded(undisturbed / "embeddings")[0].values()))
@@ -139,12 +143,12 @@ def rewritten(folder: Path) -> Iterator[set[Path]]:
         watcher.join()
 
 
-@pytest.mark.parametrize("kill", [kill_a_worker, kill_a_machine])
 def test_index_ends_in_the_same_bytes_and_stores_no_unit_twice(
-    cluster: Cluster, undisturbed: Path, tmp_path: Path, kill: Callable
+    cluster: Cluster, undisturbed: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "artifacts" / "shop" / "work"
+    moments = [lambda: any(work.glob("*/training.json")), lambda: any(work.glob("*/files/*"))]
     with rewritten(work) as twice:
-        disturbed(cluster, index(tmp_path, undisturbed), lambda: any(work.glob("*/training.json")), kill)
+        disturbed(cluster, index(tmp_path, undisturbed), moments)
     assert published(tmp_path / "artifacts") == published(undisturbed / "artifacts")
     assert not twice

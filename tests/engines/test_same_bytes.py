@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,63 +15,64 @@ from tests.engines.jobs import embedded, published
 from tests.pipelines.nights import INDEX, write_catalog, write_config
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 rows; of two nothing can be read, and one comes twice."""
-    folder = tmp_path_factory.mktemp("catalog")
-    path = write_catalog(folder, range(200))
-    (folder / "pictures" / "7.png").write_bytes(b"no picture")
-    (folder / "pictures" / "8.png").unlink()
-    path.write_text(path.read_text() + "item-0009,pictures/9.png,9.5\n")
-    return path
+def config(folder: Path, **beam: Any) -> Path:
+    return write_config(folder, "../catalog.csv", embed={"partitions": 8}, index=INDEX, **beam)
 
 
 @pytest.fixture(scope="module")
-def at_home(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A night on the local runner."""
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`before`: what a first night on the local runner left, the catalog having changed since: rows are new, gone,
+    other or as they were, two have no picture, and one comes twice. `at-home`: the second night on it, on the local
+    runner."""
     from commands.main import main
 
-    folder = tmp_path_factory.mktemp("at-home")
-    config = write_config(folder, str(catalog), embed={"partitions": 8}, index=INDEX)
-    assert main(["nightly", "--config", str(config)]) == 0
+    folder = tmp_path_factory.mktemp("nights")
+    write_catalog(folder, range(200))
+    (folder / "before").mkdir()
+    assert main(["nightly", "--config", str(config(folder / "before"))]) == 0
+    catalog = write_catalog(folder, range(6, 212))
+    pictures = folder / "pictures"
+    (pictures / "31.png").write_bytes((pictures / "32.png").read_bytes())
+    (pictures / "207.png").write_bytes(b"no picture")
+    (pictures / "208.png").unlink()
+    catalog.write_text(catalog.read_text() + "item-0209,pictures/209.png,9.5\n")
+    shutil.copytree(folder / "before", folder / "at-home")
+    assert main(["nightly", "--config", str(config(folder / "at-home"))]) == 0
     return folder
 
 
 def test_a_night_on_an_engine_gives_the_bytes_of_the_local_runner(
-    cluster: Cluster, catalog: Path, at_home: Path, tmp_path: Path, cli: Callable[..., Finished]
+    cluster: Cluster, nights: Path, cli: Callable[..., Finished]
 ) -> None:
-    config = write_config(
-        tmp_path, str(catalog), embed={"partitions": 8}, index=INDEX, engine=cluster.name, beam=cluster.beam_arguments()
-    )
+    here, home = nights / cluster.name, nights / "at-home"
+    shutil.copytree(nights / "before", here)
     started = len(cluster.worker.started())
-    night = cli("nightly", "--config", config, "--json")
+    night = cli("nightly", "--config", config(here, engine=cluster.name, beam=cluster.beam_arguments()), "--json")
     assert night.code == 0, night.err
     assert len(cluster.worker.started()) >= started + 2  # The work was done in workers that the engine started.
-    snapshots, files, rejects = embedded(tmp_path / "embeddings")
-    assert (snapshots, files) == embedded(at_home / "embeddings")[:2]
-    assert list(rejects.values()) == list(embedded(at_home / "embeddings")[2].values())
-    assert published(tmp_path / "artifacts") == published(at_home / "artifacts")
-    counts = next(iter(snapshots.values()))["counts"]
-    assert (counts["rows"], counts["embedded"], counts["rejected"]) == (201, 198, 3)
-    # And the next night finds that nothing changed: nothing is encoded, built or written.
-    before = files_below(tmp_path / "embeddings")
-    again = cli("embed", "--catalog", catalog, "--output", tmp_path / "embeddings", "--json", "--engine", cluster.name,
-                "--", *cluster.beam_arguments())  # fmt: skip
-    assert again.code == 0, again.err
-    assert (again.json["embedded"], again.json["reused"]) == (0, 198)
-    assert files_below(tmp_path / "embeddings") == before
+    snapshots, files, rejects = embedded(here / "embeddings")
+    assert (snapshots, files) == embedded(home / "embeddings")[:2]
+    assert list(rejects.values()) == list(embedded(home / "embeddings")[2].values())
+    assert published(here / "artifacts") == published(home / "artifacts")
+    counts = snapshots["000002.json"]["counts"]
+    assert {name: counts[name] for name in ("embedded", "reused", "rejected", "removed")} == {
+        "embedded": 11,
+        "reused": 193,
+        "rejected": 3,
+        "removed": 6,
+    }
 
 
 def test_what_a_worker_refuses_is_said_in_one_sentence(
-    cluster: Cluster, catalog: Path, at_home: Path, tmp_path: Path, cli: Callable[..., Finished]
+    cluster: Cluster, nights: Path, tmp_path: Path, cli: Callable[..., Finished]
 ) -> None:
-    smaller = tmp_path / "smaller.csv"
-    smaller.write_text("\n".join(catalog.read_text().splitlines()[:20]) + "\n")
-    before = files_below(at_home / "embeddings")
-    arguments = ("embed", "--catalog", smaller, "--images-root", catalog.parent, "--output", at_home / "embeddings")
+    smaller, store = tmp_path / "smaller.csv", tmp_path / "embeddings"
+    shutil.copytree(nights / "before" / "embeddings", store)
+    smaller.write_text("\n".join((nights / "catalog.csv").read_text().splitlines()[:20]) + "\n")
+    before = files_below(store / "snapshots")
+    arguments = ("embed", "--catalog", smaller, "--images-root", nights, "--output", store)
     refused = cli(*arguments, "--engine", cluster.name, "--", *cluster.beam_arguments())
     assert refused.code == 1
     assert "--may-lose" in refused.err.strip().splitlines()[-1]
     assert "Traceback" not in refused.err
-    snapshots = {name for name in files_below(at_home / "embeddings") if name.startswith("snapshots/")}
-    assert snapshots == {name for name in before if name.startswith("snapshots/")}
+    assert files_below(store / "snapshots") == before
