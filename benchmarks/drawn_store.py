@@ -28,8 +28,13 @@ _FINGERPRINT = "d" * 64
 _BLOCK = 50_000
 
 
-def draw_store(folder: Path, rows: int, seed: int = 0) -> int:
-    """Writes a store of one snapshot to `folder`; returns how many of its rows are copies of others."""
+def planted(rows: int) -> int:
+    """How many rows of a store of so many are copies of others."""
+    return int(NEAR * rows) + int(EXACT * rows)
+
+
+def draw_store(folder: Path, rows: int, seed: int = 0) -> None:
+    """Writes a store of one snapshot to `folder`."""
     thumbnails, vectors, hashes, source = _draw(rows, np.random.default_rng(seed))
     create(str(folder), StoreSettings(default_partitions(rows), "float16"))
     names = np.array([f"item-{number:09d}" for number in range(rows)])
@@ -43,17 +48,14 @@ def draw_store(folder: Path, rows: int, seed: int = 0) -> int:
             entries.append(_write(folder, partition, table))
     encoder = EncoderInfo("drawn", "drawn", DIMENSION, (224, 224), "cosine", True, _FINGERPRINT)
     counts = Counts(rows, rows, 0, 0)
-    write_snapshot(
-        str(folder), Snapshot(1, None, 1, "drawn", encoder, "float16", partitions, counts, tuple(entries))
-    )
-    return int(NEAR * rows) + int(EXACT * rows)
+    write_snapshot(str(folder), Snapshot(1, None, 1, "drawn", encoder, "float16", partitions, counts, tuple(entries)))
 
 
 def _draw(rows: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """uint8 [rows, 192], float16 [rows, DIMENSION] and uint8 [rows, 40], 8 bytes of hash and 32; int64 [rows], the row
     that each is an exact copy of, or itself. Near copies follow the pictures, and exact copies those."""
     near, exact = int(NEAR * rows), int(EXACT * rows)
-    pictures = rows - near - exact
+    pictures = rows - planted(rows)
     of = np.concatenate([np.arange(pictures), draw.integers(0, pictures, near + exact)])
     scene = np.sort(draw.integers(0, max(1, pictures // _ROWS_A_SCENE), pictures))[of]
     root = np.linalg.cholesky(thumbnail_prior().covariance + 1e-6 * np.eye(192)).T.astype(np.float32)
@@ -112,9 +114,7 @@ def _table(
 
 def _write(folder: Path, partition: int, table: pa.Table) -> FileEntry:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-        writer = EmbeddingFileWriter(
-            Path(scratch) / "file", schema(DIMENSION, "float16", pa.schema([])), _FINGERPRINT
-        )
+        writer = EmbeddingFileWriter(Path(scratch) / "file", schema(DIMENSION, "float16", pa.schema([])), _FINGERPRINT)
         writer.append(table)
         written = writer.store(str(folder), f"data/{partition:05d}")
     return FileEntry(partition, written.path, written.sha256, written.bytes, written.rows)

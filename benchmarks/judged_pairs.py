@@ -80,17 +80,17 @@ def judge(report: Path, labelled: Labelled, settings: Settings) -> Judged:
     table = pq.read_table(report / "pairs.parquet")
     ends = [np.searchsorted(names, table[name].to_numpy()) for name in ("item_id", "other_item_id")]
     exact = np.full(len(table), _NONE, np.int8)
-    for tier in (BYTES, PIXELS):
-        exact[table["tier"].to_numpy() == TIERS[tier]] = tier
+    for number in (BYTES, PIXELS):
+        exact[table["tier"].to_numpy() == TIERS[number]] = number
     numbers = {name: table[name].fill_null(_NONE).to_numpy() for name in ("hamming", "hamming_256")}
     scores = [table[f"{name}_score"].fill_null(np.nan).to_numpy() for name in ("thumbnail", "embedding")]
     tier, _ = accept(Found(exact, numbers["hamming"], numbers["hamming_256"], *scores), settings)
     taken = np.flatnonzero(tier >= 0)
     one, other, tier = ends[0][taken], ends[1][taken], tier[taken]
-    labels = [np.array([label[name] for name in names]) for label in (labelled.source, labelled.made)]
+    source, made = (np.array([label[name] for name in names]) for label in (labelled.source, labelled.made))
     a, b, tiers, places = _expanded(len(names), one, other, tier)
-    measured = [np.where(places >= 0, score[taken][places], np.float32(np.nan)) for score in scores]
-    return Judged(names, *labels, a, b, tiers, *measured)
+    thumbnail, combined = (np.where(places >= 0, score[taken][places], np.float32(np.nan)) for score in scores)
+    return Judged(names, source, made, a, b, tiers, thumbnail, combined)
 
 
 def _expanded(items: int, one: np.ndarray, other: np.ndarray, tier: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -181,13 +181,17 @@ def found_by_edit(judged: Judged, edits: Iterable[str]) -> dict[str, dict[str, f
 def group_quality(report: Path, labelled: Labelled) -> dict[str, Any]:
     """Of edits: how many share a group with another image of their photo. Of all dropped images that are not untouched
     photos: how many are dropped for an image of their own photo."""
-    table = pq.read_table(report / "groups.parquet", columns=["group_id", "item_id", "kept_item_id", "role"]).to_pylist()
+    table = pq.read_table(
+        report / "groups.parquet", columns=["group_id", "item_id", "kept_item_id", "role"]
+    ).to_pylist()
     mates: dict[tuple[str, str], int] = {}
     for row in table:
         key = (row["group_id"], labelled.source[row["item_id"]])
         mates[key] = mates.get(key, 0) + 1
     edited = {name for name, made in labelled.made.items() if made != PHOTO and made not in COPIES}
-    grouped = sum(mates[row["group_id"], labelled.source[row["item_id"]]] > 1 for row in table if row["item_id"] in edited)
+    grouped = sum(
+        mates[row["group_id"], labelled.source[row["item_id"]]] > 1 for row in table if row["item_id"] in edited
+    )
     dropped = [row for row in table if row["role"] == "dropped" and labelled.made[row["item_id"]] != PHOTO]
     right = sum(labelled.source[row["item_id"]] == labelled.source[row["kept_item_id"]] for row in dropped)
     return {

@@ -91,7 +91,6 @@ def _versions(photo: Path, edits: Sequence[str], copies: Sequence[str]) -> Itera
 def _with_exif(data: bytes) -> bytes:
     """A JPEG file with one more block of metadata in front of the others: an artist. Its pixels are the same."""
     artist = b"somebody else\0"
-    entry = struct.pack(">HHHHIII", 1, 0x013B, 2, 0, 0, 0, 0)[:2]
-    directory = entry + struct.pack(">HHII", 0x013B, 2, len(artist), 8 + 2 + 12 + 4) + struct.pack(">I", 0)
+    directory = struct.pack(">HHHIII", 1, 0x013B, 2, len(artist), 8 + 2 + 12 + 4, 0)
     body = b"Exif\0\0MM\0\x2a" + struct.pack(">I", 8) + directory + artist
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
