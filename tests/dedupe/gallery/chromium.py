@@ -131,8 +131,17 @@ class Chromium:
         return answer["result"].get("value")
 
     def wait(self, expression: str, seconds: float = 30.0) -> None:
-        """Until an expression is true in the page."""
-        self.wait_for(lambda: self.evaluate(f"Boolean({expression})"), expression, seconds)
+        """Until an expression is true in the page, or in the one that it turns to meanwhile."""
+
+        def is_true() -> bool:
+            try:
+                return bool(self.evaluate(f"Boolean({expression})"))
+            except AssertionError as error:
+                if "navigated or closed" not in str(error):
+                    raise
+                return False
+
+        self.wait_for(is_true, expression, seconds)
 
     def wait_for(self, true: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
         """Until `true` says so."""

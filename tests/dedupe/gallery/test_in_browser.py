@@ -325,7 +325,8 @@ def test_a_pair_leads_to_its_group(chromium: Chromium, written: Write) -> None:
     folder = written(report)
     for at, group in enumerate(('x "1"', "a&b")):
         show(chromium, folder, "uncertain.html")
-        chromium.evaluate(f"document.querySelectorAll('.pair a')[{at}].click()")
+        # Later, so that the page is still there to answer.
+        chromium.evaluate(f"setTimeout(() => document.querySelectorAll('.pair a')[{at}].click(), 20) && 0")
         chromium.wait(f"location.pathname.endsWith('groups.html') && {READY}")
         assert groups_on(chromium) == [group]
 
