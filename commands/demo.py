@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from demo.story import NEIGHBOURS, QUERIES, neighbour_tile, next_steps, query_tile
     from index_builder.catalog_index import CatalogIndex
     from index_builder.publishing.verify import find_version, verify
+    from pipelines.dedupe import DedupeConfig, dedupe
     from pipelines.embed import EmbedConfig, embed
     from pipelines.index import IndexConfig, index
 
@@ -53,6 +54,12 @@ def run(args: argparse.Namespace) -> int:
     root = f"{output.resolve()}/artifacts/demo"
     manifest = verify(root, find_version(root))
     say(f"6. verify  {len(manifest.files) + 1} files of version {manifest.version} are what was published")
+    report = str(output / f"duplicates-{embedded.snapshot}")
+    duplicates = dedupe(DedupeConfig({"": embeddings}, report))
+    say(
+        f"7. dedupe  {duplicates['dropped']} of {duplicates['items']} are duplicates of {duplicates['groups']} others, "
+        f"{duplicates['pairs']} pairs -> {report}/index.html"
+    )
     sheet = output / "neighbours.png"
     draw_contact_sheet(rows, sheet, f"What looks like this?  color-histogram, {built.index}, {built.vectors} items")
     seconds = time.monotonic() - started
@@ -60,6 +67,12 @@ def run(args: argparse.Namespace) -> int:
     say(next_steps(sys.argv[0], args.output))
     if args.json:
         print_json(
-            {"embed": asdict(embedded), "index": asdict(built), "picture": str(sheet), "seconds": round(seconds, 1)}
+            {
+                "embed": asdict(embedded),
+                "index": asdict(built),
+                "dedupe": duplicates,
+                "picture": str(sheet),
+                "seconds": round(seconds, 1),
+            }
         )
     return 0

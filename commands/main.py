@@ -43,7 +43,7 @@ COMMANDS = (
     "nightly",
 )
 # Of two words; each is a module as well, `index_plan`.
-SUBCOMMANDS = ("index plan", "dedupe calibrate", "dedupe rethreshold", "dedupe apply")
+SUBCOMMANDS = ("index plan", "dedupe calibrate", "dedupe check", "dedupe rethreshold", "dedupe apply")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

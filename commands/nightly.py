@@ -46,6 +46,11 @@ def run(args: argparse.Namespace) -> int:
             f"collected: {night.collected.deleted:,} deleted, {night.collected.waiting:,} waiting, "
             f"{night.collected.marked:,} marked now"
         )
+    if night.dedupe is not None:
+        say(
+            f"duplicates: {night.dedupe['dropped']:,} of {night.dedupe['items']:,} items in "
+            f"{night.dedupe['groups']:,} groups, {night.dedupe['new']:,} items new; {night.dedupe['report']}"
+        )
     say(f"{night.outcome} in {night.seconds:.1f} s; report {night.page}")
     if args.json:
         print_json(night.to_json())

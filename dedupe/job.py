@@ -77,6 +77,11 @@ class DedupeJob:
         """URL of the folder for what stages hand to one another; it goes when the report is complete."""
         return storage.join(self.output, "work", self.identity)
 
+    @property
+    def state(self) -> str:
+        """URL of the folder for what a later report builds on; it stays."""
+        return state_of(self.output, self.identity)
+
     def at(self, *names: object) -> str:
         """URL of something in the work folder."""
         return storage.join(self.work, *(str(name) for name in names))
@@ -84,6 +89,11 @@ class DedupeJob:
     def found_at(self, name: str) -> str:
         """URL of something that was found, which stays with the report for other settings to judge."""
         return storage.join(self.found or storage.join(self.output, "found", self.identity), name)
+
+
+def state_of(report: str, identity: str) -> str:
+    """URL of what a report with that identity keeps for a later one."""
+    return storage.join(report, "state", identity)
 
 
 class Layout:

@@ -31,7 +31,9 @@ NEIGHBOURS = 100
 _MOST_HELD = 4_000_000
 
 
-def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: float = hash_guard.LEVELS) -> pa.Table:
+def join_bucket(
+    entries: pa.Table, plan: HashPlan, radius_256: int, least: float = hash_guard.LEAST_CORRELATION
+) -> pa.Table:
     """The pairs of rows with near hashes among those that share a key.
 
     Rows of one class are one picture, and so are rows of equal hashes and thumbnail. The lowest row of a class stands
@@ -40,12 +42,12 @@ def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: floa
 
     Args:
         entries: in any order, for a row and each of its keys of this bucket: `key` uint64; `row` int64; `klass` uint64,
-            equal of rows with the same pixels; `new` bool, a pair needs a new row on either side, or one equal to it;
+            equal of rows with the same pixels; `new` bool, of near pictures one needs a new row;
             `phash` uint64; `phash_256` fixed binary[32] or null; `thumbnail` fixed binary[192]. All rows that have a
             key must be given.
         plan: that the keys were made with; its radius is that of the pairs.
         radius_256: bits that the hashes of 256 bits may differ in, where both rows have one.
-        levels: that the thumbnails may differ by (`hash_guard.agree`).
+        least: correlation of the thumbnails (`hash_guard.agree`).
 
     Returns:
         A table of the schema `PAIRS`, sorted: row_a < row_b; how many bits differ; whether the two are twins, of equal
@@ -56,7 +58,7 @@ def join_bucket(entries: pa.Table, plan: HashPlan, radius_256: int, levels: floa
     keys, places = pictures.entries(entries)
     near: list[tuple[np.ndarray, ...]] = []
     for a, b in gathered(_candidates(pictures, keys, places, plan)):
-        near.append(pictures.verified(a, b, radius_256, levels))
+        near.append(pictures.verified(a, b, radius_256, least))
         if sum(len(each[0]) for each in near) > _MOST_HELD:
             near = [_nearest(near)]
     stars = pictures.stars(places[table_of(keys) == 0])
@@ -159,19 +161,18 @@ class _Pictures:
         _, first = np.unique(self._owner, return_index=True)
         lowest = first[self._owner]
         others = mine[self._owner] & (lowest != np.arange(len(lowest)))
-        others &= self._class_new | self._class_new[lowest]
         apart = np.where(self._has_256[self._owner[others]], 0, -1).astype(np.int16)
         a, b = self._class_rows[lowest[others]], self._class_rows[others]
         return a, b, np.zeros(len(a), np.uint8), apart, np.ones(len(a), np.bool_)
 
-    def verified(self, a: np.ndarray, b: np.ndarray, radius_256: int, levels: float) -> tuple[np.ndarray, ...]:
+    def verified(self, a: np.ndarray, b: np.ndarray, radius_256: int, least: float) -> tuple[np.ndarray, ...]:
         """The columns of those pairs of places that the longer hash and the thumbnails do not contradict."""
         both = self._has_256[a] & self._has_256[b]
         apart = np.bitwise_count(self._hash_256[a] ^ self._hash_256[b]).sum(axis=1, dtype=np.int16)
         apart = np.where(both, apart, np.int16(-1))
         near = apart <= radius_256
         a, b, apart = a[near], b[near], apart[near]
-        alike = hash_guard.agree(self._thumbnails[a], self._thumbnails[b], levels)
+        alike = hash_guard.agree(self._thumbnails[a], self._thumbnails[b], least)
         a, b, apart = a[alike], b[alike], apart[alike]
         first, second = np.minimum(self.rows[a], self.rows[b]), np.maximum(self.rows[a], self.rows[b])
         hamming = np.bitwise_count(self.phash[a] ^ self.phash[b])

@@ -78,6 +78,11 @@ class Protection:
         return np.asarray(protected.to_numpy(zero_copy_only=False), bool)
 
 
+def names_column(source: str) -> bool:
+    """Whether a source of `read_protected` is `COLUMN=VALUE`, not a file."""
+    return _BY_COLUMN.fullmatch(source) is not None
+
+
 def read_protected(sources: Sequence[str], flag: str = "--protect") -> Protection:
     """Reads what protects, each a file of item ids or `COLUMN=VALUE|VALUE`.
 

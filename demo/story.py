@@ -32,6 +32,7 @@ What to try next:
   {program} search --artifacts {output}/artifacts --name demo --item lamps/teal-3.jpg -k 5
   {program} search --artifacts {output}/artifacts --name demo --image {output}/pictures/bags/red-2.jpg --json
   {program} verify --artifacts {output}/artifacts --name demo
+  {program} dedupe rethreshold --report {output}/duplicates-1 --output {output}/stricter --threshold 0.9
   {program} scan YOUR_PICTURES --output catalog.csv
   {program} embed --catalog catalog.csv --output embeddings --encoder savedmodel:YOUR_MODEL
   {program} index --embeddings embeddings --artifacts artifacts --name products"""

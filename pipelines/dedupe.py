@@ -18,6 +18,7 @@ from catalog import canonical_json, storage
 from catalog.errors import UsageError
 from catalog.snapshot import Snapshot, latest_snapshot, read_snapshot
 from dedupe.calibration import read_calibration
+from dedupe.earlier import Earlier
 from dedupe.found import check_found, read_found
 from dedupe.job import DedupeJob, Layout, Source
 from dedupe.metadata_columns import metadata_columns, to_text
@@ -37,6 +38,7 @@ class DedupeConfig:
         settings: what counts as a duplicate.
         snapshot: of the only store; None means the newest.
         calibration: URL of what `dedupe calibrate` wrote, whose measure is used; None to train one.
+        since: URL of an earlier report: only what is new since then is compared; None for everything.
         pictures: images to read for the gallery, at most.
         stretch_rows, bucket_rows: see `dedupe.job.DedupeJob`.
         runs_on: the engine of `--engine`; None lets the runner in `beam_arguments` decide.
@@ -49,6 +51,7 @@ class DedupeConfig:
     settings: Settings = field(default_factory=Settings)
     snapshot: int | None = None
     calibration: str | None = None
+    since: str | None = None
     pictures: int = 1_000
     stretch_rows: int = 1 << 18
     bucket_rows: int = 1 << 20
@@ -165,6 +168,12 @@ def plan(config: DedupeConfig) -> Layout:
         raise UsageError(
             f"snapshot {snapshots[0].sequence} of {sources[0].store} has no items; there is nothing to compare"
         )
+    calibration = None if config.calibration is None else storage.absolute(config.calibration)
+    since = None if config.since is None else storage.absolute(config.since)
+    if since is not None:
+        objection = Earlier.read(since).objection(sources, snapshots, config.settings, calibration)
+        if objection is not None:
+            raise UsageError(f"--since {storage.redact(since)}: {objection}; ask for the same, or leave out --since")
     job = DedupeJob(
         output=output,
         sources=tuple(sources),
@@ -172,7 +181,8 @@ def plan(config: DedupeConfig) -> Layout:
         settings=config.settings,
         stretch_rows=config.stretch_rows,
         bucket_rows=config.bucket_rows,
-        measure=None if config.calibration is None else storage.absolute(config.calibration),
+        measure=calibration,
+        earlier=since,
     )
     return Layout(job, snapshots)
 

@@ -25,6 +25,9 @@ def add_dedupe_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", required=True, metavar="REPORT", help="where to write the report")
     parser.add_argument("--snapshot", type=at_least(1), metavar="N", help="of --embeddings (default: the newest)")
+    parser.add_argument(
+        "--since", metavar="REPORT", help="compare only what is new since an earlier report, and take over its pairs"
+    )
     _add_finding(parser)
     _add_deciding(parser)
     parser.add_argument(
@@ -127,6 +130,7 @@ def dedupe_config(args: argparse.Namespace, beam_arguments: Sequence[str], runs_
         settings=_settings(args),
         snapshot=args.snapshot,
         calibration=args.calibration,
+        since=args.since,
         pictures=args.pictures,
         runs_on=runs_on,
         hints={"min_ram": args.worker_memory} if args.worker_memory else {},

@@ -8,6 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from catalog import storage
+from dedupe.earlier import Earlier
 from dedupe.job import DedupeJob, Layout
 from dedupe.lists import Lists
 from dedupe.measure import Measure
@@ -19,6 +20,7 @@ from dedupe.stages.gathering import gather
 from dedupe.stages.grouping import group
 from dedupe.stages.joining import found_urls, join_classes, join_hashes, join_lists, looks_for
 from dedupe.stages.merging import merge
+from dedupe.stages.recalling import recall_first, recall_high, recall_low, recall_second
 from dedupe.stages.settling import settle
 from dedupe.stages.showing import Pictures
 from dedupe.stages.spreading import list_units, spread
@@ -99,6 +101,14 @@ class Join(Stage):
             join_lists(self.layout, number, self._shared[0])
         else:
             {"classes": join_classes, "hashes": join_hashes}[kind](self.layout, number)
+
+
+class Recall(Stage):
+    """The pairs of an earlier report to pairs of pictures that are still there, in four steps."""
+
+    def work(self, unit: tuple[int, int]) -> None:
+        step, number = unit
+        (recall_low, recall_high, recall_first, recall_second)[step](self.layout, number)
 
 
 class Merge(Stage):
@@ -190,6 +200,11 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
         ("Spread", Spread(job), stretches if compares else []),
         ("Join", Join(job), joins),
     ]
+    if job.earlier is not None:
+        before = range(len(Earlier.read(job.earlier).stretches))
+        recalling = {"RecallLow": before, "RecallHigh": before, "RecallFirst": buckets, "RecallSecond": buckets}
+        for step, (name, some) in enumerate(recalling.items()):
+            looking.append((name, Recall(job), [(step, each) for each in some]))
     steps = [
         (f"Connect{step:02d}", Connect(job), [(step, bucket) for bucket in buckets])
         for step in range(2 * rounds(layout))

@@ -50,6 +50,7 @@ class NightSummary:
         embed: what the first job did, None if it did not end.
         index: what the second one did, None if it did not end.
         collected: what became of what nothing needs, None where nothing was asked for or it did not come so far.
+        dedupe: what the report of duplicates says, None where none was asked for or it did not end.
         report: URL of the report, and `page` of its page for people; None where there is none.
         error: what stopped it.
     """
@@ -60,6 +61,7 @@ class NightSummary:
     embed: EmbedSummary | None
     index: IndexSummary | None
     collected: Collected | None
+    dedupe: dict[str, Any] | None
     report: str | None
     page: str | None
     seconds: float
@@ -69,7 +71,7 @@ class NightSummary:
     def not_begun(cls, error: Exception) -> NightSummary:
         """Of a night that another one, or its own configuration, kept from beginning."""
         code = exit_code(error)
-        return cls(None, _NOT_BEGUN.get(code, "failed"), code, None, None, None, None, None, 0.0, error)
+        return cls(None, _NOT_BEGUN.get(code, "failed"), code, None, None, None, None, None, None, 0.0, error)
 
     def to_json(self) -> dict[str, Any]:
         value = {name: found for name, found in vars(self).items() if name != "error"}

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from catalog.channel import read_channel
 from catalog.errors import CatalogIndexerError
@@ -25,6 +26,7 @@ from pipelines.embed import EmbedSummary, embed
 from pipelines.index import IndexSummary, run_index
 from pipelines.night_summary import Collected, NightSummary, exit_code, outcome, sentence
 from pipelines.nightly_config import NightlyConfig, naming
+from pipelines.nightly_dedupe import dedupe_night
 from pipelines.progress import Progress
 from pipelines.run_report import ReportPlaces, RunReport, write_report
 
@@ -45,6 +47,7 @@ class _Night:
     embedded: EmbedSummary | None = None
     indexed: IndexSummary | None = None
     collected: Collected | None = None
+    deduped: dict[str, Any] | None = None
 
     def work(self, lease: Lease) -> None:
         """All stages. Raises whatever stops them."""
@@ -68,6 +71,17 @@ class _Night:
                 lease.renew()
                 root = artifact_root(config.index.artifacts, config.index.name)
                 self.collected = Collected.of(collect(root, config.retention, delete=True))
+
+        if config.dedupe is not None:
+            with self._stage("dedupe"):
+                lease.renew()
+                try:
+                    self.deduped = dedupe_night(config.dedupe, self.say)
+                except Exception as error:
+                    # What was published stays so, whatever is wrong here: a failure, and no refusal.
+                    raise CatalogIndexerError(
+                        f"version {self.indexed.version} is published, and dedupe failed: {sentence(error)}"
+                    ) from None
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -102,6 +116,7 @@ class _Night:
             index=asdict(self.indexed) if self.indexed is not None else None,
             replaced=replaced,
             collected=asdict(self.collected) if self.collected is not None else None,
+            dedupe=self.deduped,
             pareto=manifest.pareto if manifest is not None else [],
             default=manifest.search if manifest is not None else {},
             places=places,
@@ -149,6 +164,7 @@ def nightly(
         night.embedded,
         night.indexed,
         night.collected,
+        night.deduped,
         places.report,
         places.page,
         round(time.monotonic() - clock, 3),

@@ -10,8 +10,6 @@ import contextlib
 import difflib
 import functools
 import json
-import os
-import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,17 +22,16 @@ from catalog.extras import require
 from catalog.manifest import artifact_root
 from pipelines.flag_types import duration, without_secrets
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
+from pipelines.nightly_places import STORES, with_places
 
 if TYPE_CHECKING:
     from index_builder.publishing.reachable import Retention
     from pipelines.embed import EmbedConfig
     from pipelines.index import IndexConfig
+    from pipelines.nightly_dedupe import NightlyDedupe
 
 SCHEMA = Path(__file__).with_name("nightly.schema.json")
 _LEASE = "15min"
-# Keys whose values are places, relative to the folder of the configuration.
-_PLACES = ("catalog", "images_root", "allow_root")
-_STORES = ("embeddings", "artifacts", "reports")
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class NightlyConfig:
         lease: seconds that a run that fell silent holds the lock.
         fail_on_rejects: fail before indexing when more rows were rejected or could not be read for now.
         retention: what `gc` keeps when a version was published; None where nothing is collected.
+        dedupe: reports of duplicates; None where none is asked for.
         settings: what the file says, places made absolute and secrets left out, for the report.
     """
 
@@ -61,6 +59,7 @@ class NightlyConfig:
     lease: float
     fail_on_rejects: int | None
     retention: Retention | None
+    dedupe: NightlyDedupe | None
     settings: dict[str, Any]
 
 
@@ -119,9 +118,15 @@ def _check_jobs(night: NightlyConfig, flags: Sequence[str]) -> None:
         check_hints(night.embed.hints)
     with naming(night.where, "index"):
         check_hints(night.index.hints)
+    if night.dedupe is not None:
+        with naming(night.where, "dedupe"):
+            check_hints(night.dedupe.config.hints)
     with naming(night.where, "engine"):
         for job in (night.embed, night.index):
             pipeline_options(job.beam_arguments, job.runs_on, job.asks)
+        if night.dedupe is not None:
+            deduping = night.dedupe.config
+            pipeline_options(deduping.beam_arguments, deduping.runs_on, deduping.asks)
 
 
 @contextlib.contextmanager
@@ -191,41 +196,6 @@ def _below(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def with_places(value: Mapping[str, Any], folder: str, where: str) -> dict[str, Any]:
-    """The value with every relative place below `folder`, which is the configuration's own."""
-
-    def absolute(place: str) -> str:
-        if storage.is_url(place) or place.startswith(("/", "~")):
-            return storage.absolute(place)
-        if storage.scheme_of(folder) == "file":
-            return os.path.normpath(os.path.join(folder, place))
-        scheme, rest = folder.split("://", 1)
-        bucket, _, path = rest.partition("/")
-        inside = posixpath.normpath(posixpath.join(path, place))
-        if inside.startswith(".."):
-            raise UsageError(f"{where}: {place} leads out of {scheme}://{bucket}; write the whole URL")
-        return f"{scheme}://{bucket}/{inside}"
-
-    def all_absolute(found: Any) -> Any:
-        return [absolute(each) for each in found] if isinstance(found, list) else absolute(found)
-
-    embed = {key: all_absolute(found) if key in _PLACES else found for key, found in value["embed"].items()}
-    if "encoder" in embed:
-        embed["encoder"] = _encoder(embed["encoder"], absolute)
-    stores = {key: absolute(value[key]) for key in _STORES}
-    return {**value, **stores, "embed": embed}
-
-
-def _encoder(spec: str, absolute: Callable[[str], str]) -> str:
-    """The SPEC with the file that it names below the configuration's folder."""
-    kind, _, rest = spec.partition(":")
-    if kind == "savedmodel":
-        path, sign, query = rest.partition("?")
-        return f"{kind}:{absolute(path)}{sign}{query}"
-    name, sign, weights = rest.partition("@")
-    return f"{kind}:{name}@{absolute(weights)}" if kind == "keras" and weights.endswith(".h5") else spec
-
-
 def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str], runs_on: str | None) -> NightlyConfig:
     runs_on = runs_on or value.get("engine")
     stores = {name: value[name] for name in ("embeddings", "artifacts", "name")}
@@ -240,7 +210,7 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str], run
     settings: dict[str, Any] = _without_secrets({**value, "beam": without_secrets(beam_arguments)})
     if runs_on is not None:
         settings["engine"] = runs_on
-    for name in _STORES:
+    for name in STORES:
         storage.check_writable(value[name])
     return NightlyConfig(
         where=where,
@@ -251,8 +221,20 @@ def _night(value: dict[str, Any], where: str, beam_arguments: Sequence[str], run
         lease=_lease(value.get("lock", {}).get("lease", _LEASE)),
         fail_on_rejects=value["embed"].get("fail_on_rejects"),
         retention=_retention(value.get("retain")),
+        dedupe=_dedupe(value, beam_arguments, runs_on),
         settings=settings,
     )
+
+
+def _dedupe(value: dict[str, Any], beam_arguments: Sequence[str], runs_on: str | None) -> NightlyDedupe | None:
+    if "dedupe" not in value:
+        return None
+    from pipelines.dedupe_flags import add_dedupe_flags, dedupe_config
+    from pipelines.nightly_dedupe import NightlyDedupe
+
+    args = _parsed(add_dedupe_flags, {**value["dedupe"], "embeddings": value["embeddings"]}, "dedupe")
+    storage.check_writable(args.output)
+    return NightlyDedupe(args.output, dedupe_config(args, beam_arguments, runs_on))
 
 
 def _parsed(

@@ -50,6 +50,8 @@ def launch(place: str, beam_arguments: Sequence[str]) -> None:
     night = read_nightly(place)
     # Which the worker of the step reads and writes, wherever the two jobs run.
     places = [*night.embed.asks.places, *night.index.asks.places, ("reports", night.reports), ("--config", place)]
+    if night.dedupe is not None:
+        places += [("dedupe.output", night.dedupe.folder)]
     job = Job(places=places, encoder=night.embed.encoder)
     pipeline = beam.Pipeline(options=pipeline_options(beam_arguments, job=job, say=_say))
     pipeline | "Config" >> beam.Create([place]) | "Nightly" >> beam.ParDo(RunNight())

@@ -73,6 +73,7 @@ def _version(report: Mapping[str, Any]) -> str:
             ("index file", f"{index['bytes']:,} bytes, {index['bytes_per_vector']:g} a vector"),
             ("snapshot", str(report["embed"]["snapshot"]) if report["embed"] else ""),
             *_collected(report["collected"]),
+            *_dedupe(report["dedupe"]),
         ],
     )
 
@@ -82,6 +83,13 @@ def _collected(collected: Mapping[str, int] | None) -> list[tuple[str, str]]:
         return []
     gone = f"{collected['deleted']:,} deleted ({collected['bytes']:,} bytes)"
     return [("collected", f"{gone}, {collected['waiting']:,} waiting, {collected['marked']:,} marked now")]
+
+
+def _dedupe(dedupe: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if dedupe is None:
+        return []
+    found = f"{dedupe['dropped']:,} of {dedupe['items']:,} in {dedupe['groups']:,} groups, {dedupe['new']:,} items new"
+    return [("duplicates", f"{found}; {dedupe['report']}/index.html")]
 
 
 def _gates(index: Mapping[str, Any] | None) -> str:

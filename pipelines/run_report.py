@@ -45,6 +45,7 @@ class RunReport:
         embed, index: the summaries of the jobs, None for one that did not end.
         replaced: the version that the channel pointed to before.
         collected: how much was deleted, waits and was marked, None where nothing was collected.
+        dedupe: what the report of duplicates says, None where there is none.
         pareto: operating points of the version, and `default`, the one that it is served at.
         places: where the report goes.
         plot: SVG of the version's recall.
@@ -64,6 +65,7 @@ class RunReport:
     index: Mapping[str, Any] | None
     replaced: str | None
     collected: Mapping[str, int] | None
+    dedupe: Mapping[str, Any] | None
     pareto: Sequence[Mapping[str, Any]]
     default: Mapping[str, int]
     places: ReportPlaces
@@ -91,6 +93,7 @@ class RunReport:
             "index": self.index,
             "replaced": self.replaced,
             "collected": self.collected,
+            "dedupe": self.dedupe,
             "pareto": self.pareto,
             "default": self.default,
         }

@@ -19,6 +19,7 @@ from dedupe.leakage import check_groups
 from dedupe.members import Members, read_members
 from dedupe.multi_index import HashPlan, plan_tables, table_keys
 from dedupe.news import is_new
+from dedupe.picture_words import write_state, write_words
 from dedupe.placeholders import nearly_empty
 from dedupe.settings import BYTES, PHASH, PIXELS, Settings
 
@@ -44,14 +45,18 @@ def describe(layout: Layout, stretch: Stretch) -> None:
         return
     members = read_members(layout, stretch)
     signatures = pa.concat_tables(read_items(layout, stretch, ["phash", "phash_256", "thumbnail"]))
+    write_state(layout, stretch, members, signatures)
+    new = is_new(layout, stretch)
     thumbnails = thumbnails_of(signatures)
     pictured = ~np.asarray(signatures["thumbnail"].is_null())
     empty = np.zeros(len(members), bool)
     empty[pictured] = nearly_empty(thumbnails[pictured])
+    compared = members.compared & ~empty
+    write_words(layout, stretch, compared, compared & pictured)
     if job.settings.finds(PHASH) and job.found is None:
-        chosen = np.flatnonzero(members.compared & pictured & ~empty)
+        chosen = np.flatnonzero(compared & pictured)
         chosen = chosen[tells(thumbnails[chosen])]
-        _write_hashes(layout, stretch, members, signatures, thumbnails, chosen)
+        _write_hashes(layout, stretch, members, signatures, thumbnails, new, chosen)
     most = job.settings.placeholder_products + 1
     tiers = [tier for tier in (BYTES, PIXELS) if job.settings.finds(tier)]
     classes = pa.concat_tables([CLASSES.empty_table(), *(_classes(members, tier, empty, most) for tier in tiers)])
@@ -61,6 +66,7 @@ def describe(layout: Layout, stretch: Stretch) -> None:
     here = np.flatnonzero(np.asarray(pc.is_in(members.item_id, value_set=pa.array(ids, pa.string()))))
     values = pc.value_counts(members.group_value.drop_null())
     note = {
+        "new": int(new.sum()),
         "group_values": {each["values"]: each["counts"] for each in values.to_pylist()},
         "reviewed": {members.item_id[at].as_py(): int(members.row[at]) for at in here.tolist()},
     }
@@ -80,6 +86,11 @@ def group_sizes(layout: Layout) -> dict[str, int]:
     column = layout.job.settings.group_column
     check_groups(len(sizes), f"--group-column {column}" if column else "--datasets")
     return dict(sorted(sizes.items()))
+
+
+def new_items(layout: Layout) -> int:
+    """Items that were compared with all others."""
+    return sum(note["new"] for note in _notes(layout))
 
 
 def reviewed_rows(layout: Layout) -> np.ndarray:
@@ -124,7 +135,7 @@ def hash_plan(layout: Layout) -> HashPlan:
     return plan_tables(64, layout.job.settings.phash_radius, layout.rows)
 
 
-def class_words(members: Members, settings: Settings) -> np.ndarray:
+def compared_words(members: Members, settings: Settings) -> np.ndarray:
     """uint64 [n]: the same for pictures that an exact tier finds to be the same; of one without a hash, its own."""
     words = members.row.astype(np.uint64)
     for tier, has, keys in (
@@ -142,6 +153,7 @@ def _write_hashes(
     members: Members,
     signatures: pa.Table,
     thumbnails: np.ndarray,
+    new: np.ndarray,
     chosen: np.ndarray,
 ) -> None:
     places = pa.array(chosen)
@@ -151,8 +163,8 @@ def _write_hashes(
     entries = pa.table(
         {
             "row": pa.array(members.row[chosen]),
-            "klass": pa.array(class_words(members, layout.job.settings)[chosen]),
-            "new": pa.array(is_new(layout, stretch, members)[chosen]),
+            "klass": pa.array(compared_words(members, layout.job.settings)[chosen]),
+            "new": pa.array(new[chosen]),
             "phash": phash,
             "phash_256": signatures["phash_256"].combine_chunks().take(places),
             "thumbnail": _binary(thumbnails[chosen], 192),

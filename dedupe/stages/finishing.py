@@ -18,6 +18,7 @@ from catalog.rejects import read_rejects
 from dedupe.bucketed import read_bucket
 from dedupe.calibration import read_calibration
 from dedupe.csv_text import csv_text
+from dedupe.earlier import write_plan
 from dedupe.found import keep_found
 from dedupe.histogram import Histogram
 from dedupe.job import Layout
@@ -25,7 +26,7 @@ from dedupe.lines import DATASETS, LINES
 from dedupe.placeholders_table import PLACEHOLDERS, merged
 from dedupe.settings import TIERS
 from dedupe.stages.composing import CONFLICTS, PAIRS
-from dedupe.stages.describing import group_sizes
+from dedupe.stages.describing import group_sizes, new_items
 from dedupe.stages.settling import GROUPS
 from dedupe.stages.showing import Pictures, show
 
@@ -68,6 +69,7 @@ def finish(layout: Layout, pictures: Pictures) -> dict[str, Any]:
     summary["label_conflicts"] = sum(pc.count_distinct(table["group_id"]).as_py() for table in conflicts)
     show(layout, summary, pictures)
     keep_found(layout)
+    write_plan(layout)
     storage.write(url, canonical_json.dump(summary))
     return summary
 
@@ -92,6 +94,8 @@ def _summary(layout: Layout, pairs: int, placeholders: int, rejected: int) -> di
         "protected": counts["protected"],
         "pairs": pairs,
         "threshold": job.settings.threshold,
+        "since": job.earlier,
+        "new": new_items(layout),
         "by_tier": {name: tiers[name] for name in TIERS},
         "placeholders": placeholders,
         "placeholder_items": counts["placeholder_items"],

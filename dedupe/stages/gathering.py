@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from catalog import storage
 from dedupe.bucketed import read_bucket, write_buckets
+from dedupe.earlier import pairs_url
 from dedupe.exact import MARKS
 from dedupe.job import Layout, Stretch, bucket_of
 from dedupe.members import Members, read_members
@@ -45,7 +46,7 @@ def gather(layout: Layout, stretch: Stretch) -> None:
     labels = read_bucket([job.at("labels", f"{each:06d}.arrow") for each in buckets], stretch.number)
     order = np.argsort(labels["row"].to_numpy())
     rows, components = labels["row"].to_numpy()[order], labels["component"].to_numpy()[order]
-    pairs = read_bucket([job.at("pairs", f"{each:06d}.arrow") for each in buckets], stretch.number)
+    pairs = read_bucket([pairs_url(job, each) for each in buckets], stretch.number)
     owner = components[np.searchsorted(rows, pairs["row_a"].to_numpy())]
     whole = pairs.append_column("component", pa.array(owner, pa.int64()))
     write_buckets(

@@ -72,7 +72,9 @@ def join_lists(layout: Layout, unit: int, scoring: Scoring) -> None:
         options = JoinOptions(scoring)
         return _filled(join_list(entries.take(places), settings.thumbnail_threshold, settings.threshold, options))
 
-    found = [PAIRS.empty_table(), *in_threads(join, (each for each in np.split(order, ends[:-1]) if len(each)))]
+    # A list without anything new has no pair to look for.
+    some = (each for each in np.split(order, ends[:-1]) if entries.new[each].any())
+    found = [PAIRS.empty_table(), *in_threads(join, some)]
     write_pairs(layout, done, pa.concat_tables(found))
 
 
@@ -87,7 +89,12 @@ def _entries(table: pa.Table) -> Entries:
 def found_urls(layout: Layout) -> list[str]:
     """All files of pairs that a job judges."""
     classes = [layout.job.at("classed", f"{each:06d}.arrow") for each in range(layout.buckets)]
-    return [*(classes if looks_for(layout, "classes") else []), *kept_urls(layout)]
+    recalled = range(layout.buckets if layout.job.earlier is not None else 0)
+    return [
+        *(classes if looks_for(layout, "classes") else []),
+        *kept_urls(layout),
+        *(recalled_url(layout, bucket) for bucket in recalled),
+    ]
 
 
 def kept_urls(layout: Layout) -> list[str]:
@@ -95,6 +102,11 @@ def kept_urls(layout: Layout) -> list[str]:
     kinds = {"hashes": layout.buckets, "lists": list_units(layout)}
     wanted = [kind for kind in kinds if looks_for(layout, kind)]
     return [layout.job.found_at(f"{kind}-{each:06d}.arrow") for kind in wanted for each in range(kinds[kind])]
+
+
+def recalled_url(layout: Layout, bucket: int) -> str:
+    """Where pairs are that an earlier report found."""
+    return layout.job.at("recalled", f"{bucket:06d}.arrow")
 
 
 def looks_for(layout: Layout, kind: str) -> bool:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from catalog import storage
 from dedupe.bucketed import read_bucket, write_buckets
 from dedupe.components import contract
+from dedupe.earlier import pairs_url
 from dedupe.job import Layout
 from dedupe.settings import Found, Settings, accept
 from dedupe.stages.connecting import write_edges
@@ -26,7 +27,7 @@ def merge(layout: Layout, found: list[str], bucket: int) -> None:
         found: the files of pairs.
         bucket: which of their buckets.
     """
-    done = layout.job.at("pairs", f"{bucket:06d}.arrow")
+    done = pairs_url(layout.job, bucket)
     if storage.exists(done):
         return
     settings = layout.job.settings

@@ -16,7 +16,7 @@ from dedupe.measure import Measure
 from dedupe.members import read_members
 from dedupe.news import is_new
 from dedupe.placeholders import nearly_empty
-from dedupe.stages.describing import class_words
+from dedupe.stages.describing import compared_words
 
 # Rows whose descriptors, a dozen each, are one file.
 _CHUNK_ROWS = 32_768
@@ -40,7 +40,7 @@ def spread(layout: Layout, stretch: Stretch, measure: Measure, lists: Lists) -> 
     if storage.exists(chunk_url(layout, stretch, chunks_of(stretch) - 1)):
         return
     members = read_members(layout, stretch)
-    compared, words, new = members.compared, class_words(members, job.settings), is_new(layout, stretch, members)
+    compared, words, new = members.compared, compared_words(members, job.settings), is_new(layout, stretch)
     preference = members.preference()
     done = 0
     for number, (thumbnails, vectors) in enumerate(_chunks(layout, stretch)):

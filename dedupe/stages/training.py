@@ -25,9 +25,14 @@ _BLOCK = 4_096
 
 
 def train(layout: Layout) -> None:
-    """Stores `measure.npz` and `lists.npz` in the report: those of the job's `measure`, or trained on a sample."""
+    """Stores `measure.npz` and `lists.npz` in the report: those of an earlier report, or with the job's `measure`, or
+    trained on a sample."""
     job = layout.job
     measure_url, lists_url = (storage.join(job.output, name) for name in ("measure.npz", "lists.npz"))
+    if job.earlier is not None:
+        for url in (measure_url, lists_url):
+            storage.write(url, storage.read_bytes(storage.join(job.earlier, storage.name_of(url))))
+        return
     if storage.exists(lists_url):
         return
     wanted = min(_MOST_SAMPLED, max(_LEAST_SAMPLED, layout.rows // ROWS_PER_LIST * SAMPLE_PER_LIST))

@@ -11,7 +11,7 @@ from tests.pipelines.nights import write_catalog, write_config
 from tests.pipelines.test_standalone import start
 
 Cli = Callable[..., Finished]
-FIELDS = {"run", "outcome", "exit_code", "embed", "index", "collected", "report", "page", "seconds", "error"}
+FIELDS = {"run", "outcome", "exit_code", "embed", "index", "collected", "dedupe", "report", "page", "seconds", "error"}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from catalog import storage
 from catalog.errors import UsageError
 from commands.gc import add_arguments as add_gc_flags
 from index_builder.publishing.reachable import Retention
+from pipelines.dedupe_flags import add_dedupe_flags, dedupe_config
 from pipelines.engine_presets import ENGINES
 from pipelines.flags import add_embed_flags, add_index_flags, embed_config, index_config
 from pipelines.gate_flags import add_gate_flags
@@ -75,6 +76,29 @@ GATES = {
     "overlap": 0.125,
     "allow_encoder_change": True,
 }
+DEDUPE = {
+    "output": "/d",
+    "tiers": "bytes,embedding",
+    "calibration": "/k",
+    "threshold": 0.8,
+    "thumbnail_threshold": 0.95,
+    "phash_radius": 3,
+    "phash_256_radius": 20,
+    "verify": "pixels",
+    "turned": True,
+    "normalize": 0.5,
+    "across": True,
+    "group_column": "vendor",
+    "label_column": "label",
+    "keeper": "bytes",
+    "protect": ["vendor=acme", "/ids.txt"],
+    "ignore": "/i.csv",
+    "placeholder_products": 5,
+    "placeholder_groups": 3,
+    "assign_splits": "train=0.9,test=0.1",
+    "pictures": 10,
+    "worker_memory": "8GB",
+}
 LABELS = {"team": "shop = 1", "note": "--x"}
 
 
@@ -103,6 +127,8 @@ def test_the_keys_are_the_flags_of_the_jobs_but_for_those_that_no_night_needs() 
     by_hand = {"force", "reason", "pin", "snapshot"}
     elsewhere = {"embeddings", "artifacts", "name", "label"}
     assert gates == flags_of(add_gate_flags) - by_hand == set(GATES)
+    of_a_night = {"embeddings", "datasets", "snapshot", "since"}
+    assert set(properties["dedupe"]["properties"]) == flags_of(add_dedupe_flags) - of_a_night == set(DEDUPE)
     assert set(index) - {"gates", "labels"} == flags_of(add_index_flags) - gates - by_hand - elsewhere == set(INDEX)
 
 
@@ -135,6 +161,25 @@ def test_every_key_means_what_the_flag_of_its_name_means(tmp_path: Path) -> None
     index = parser.parse_args([*flags({**INDEX, **GATES}), *labels, *stores])
     assert night.index == index_config(index, ("--job_name=x", "--project=p"))
     assert night.index.labels == LABELS
+
+
+def test_the_reports_of_duplicates_are_those_of_the_flags(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("a\nb\n")
+    (tmp_path / "i.csv").write_text("item_id,other_item_id\na,b\n")
+    chosen = {name: value for name, value in DEDUPE.items() if name != "calibration"}
+    chosen |= {"protect": ["vendor=acme", "ids.txt"], "ignore": "i.csv", "output": "d"}
+    night = read(tmp_path, {**LEAST, "dedupe": chosen}, "--project=p")
+    parser = argparse.ArgumentParser()
+    add_dedupe_flags(parser)
+    found: list[str] = ["--embeddings=/e"]
+    for name, each in {**chosen, "output": tmp_path / "d", "ignore": tmp_path / "i.csv"}.items():
+        for one in [str(tmp_path / "ids.txt"), "vendor=acme"] if name == "protect" else [each]:
+            flag = f"--{name.replace('_', '-')}"
+            found += [flag] if one is True else [f"{flag}={one}"]
+    assert night.dedupe is not None
+    assert night.dedupe.config == dedupe_config(parser.parse_args(found), ("--project=p",))
+    assert night.dedupe.folder == str(tmp_path / "d")
+    assert read(tmp_path, LEAST).dedupe is None
 
 
 def test_what_is_left_out_is_the_default_of_the_flag(tmp_path: Path) -> None:

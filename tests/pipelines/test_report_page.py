@@ -74,6 +74,7 @@ def report(**changes: Any) -> dict[str, Any]:
         },
         "replaced": "000011-def",
         "collected": {"deleted": 2, "waiting": 1, "marked": 3, "bytes": 4_000},
+        "dedupe": {"dropped": 5, "items": 1_234, "groups": 4, "new": 7, "report": "/d/000002-ab"},
         "pareto": [point],
         "default": {"nprobe": 8, "rerank": 100, "ef_search": 0},
     }
@@ -88,6 +89,7 @@ def test_a_page_has_what_the_report_has() -> None:
         *("overlappassed0.93750.593.8% of the answers", "recall_floorforced: a fair", "recall@10 0.9100"),
         *("8100012,3450.91000.9000 to 0.9200default", "embedthis run1 h 0 min", "c.csv"),
         "collected2 deleted (4,000 bytes), 1 waiting, 3 marked now",
+        "duplicates5 of 1,234 in 4 groups, 7 items new; /d/000002-ab/index.html",
         "trainbuild1 min 40 sencodebuild4 min 10 sanotherbuild1.0 s",
     ):
         assert text in page.text, text
@@ -105,6 +107,7 @@ def test_a_page_of_a_run_that_came_nowhere_says_so() -> None:
         "default": {},
         "replaced": None,
         "collected": None,
+        "dedupe": None,
         "counts": counts,
     }
     stopped = {"outcome": "failed", "exit_code": 1, "stage": "embed", "error": "the disk is full"}
