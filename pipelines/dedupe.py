@@ -150,6 +150,8 @@ def plan(config: DedupeConfig) -> Layout:
         snapshot = latest_snapshot(store) if config.snapshot is None else read_snapshot(store, config.snapshot)
         if snapshot is None:
             raise UsageError(f"{storage.redact(store)} has no snapshot; run catalog-indexer embed first")
+        if storage.join(store, "").rstrip("/") == output.rstrip("/"):
+            raise UsageError(f"--output {storage.redact(output)} is an embedding store; name a folder of its own")
         snapshots.append(snapshot)
         sources.append(Source(name, store, snapshot.sequence))
     if len({snapshot.encoder.fingerprint for snapshot in snapshots}) > 1:

@@ -69,6 +69,13 @@ class Describe(Stage):
         describe(self.layout, self.layout.stretches[unit])
 
 
+class Count(Stage):
+    """The values that items are grouped by, before pairs are looked for: too many end the job."""
+
+    def work(self, unit: int) -> None:
+        group_sizes(self.layout)
+
+
 class Train(Stage):
     """A sample to a measure and lists."""
 
@@ -196,6 +203,7 @@ def plan_stages(layout: Layout) -> list[tuple[str, Stage, Sequence[Any]]]:
     looking: list[tuple[str, Stage, Sequence[Any]]] = [
         ("Verify", Verify(job), partitions_of(layout) if verifies else []),
         ("Describe", Describe(job), stretches),
+        ("Count", Count(job), [0] if job.settings.group_column is not None else []),
         ("Train", Train(job), [0] if compares else []),
         ("Spread", Spread(job), stretches if compares else []),
         ("Join", Join(job), joins),

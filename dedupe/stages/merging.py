@@ -12,7 +12,7 @@ from dedupe.components import contract
 from dedupe.earlier import pairs_url
 from dedupe.job import Layout
 from dedupe.settings import Found, Settings, accept
-from dedupe.stages.connecting import write_edges
+from dedupe.stages.connecting import edges_url, write_edges
 from dedupe.stages.joining import PAIRS
 
 #: Pairs that a tier takes.
@@ -28,7 +28,7 @@ def merge(layout: Layout, found: list[str], bucket: int) -> None:
         bucket: which of their buckets.
     """
     done = pairs_url(layout.job, bucket)
-    if storage.exists(done):
+    if storage.exists(done) and storage.exists(edges_url(layout, 0, bucket)):  # Only the pairs outlive the work.
         return
     settings = layout.job.settings
     # What was found with looser bounds and fails these would not have been found: it must not lend a number.
