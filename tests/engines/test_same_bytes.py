@@ -63,6 +63,19 @@ def test_a_night_on_an_engine_gives_the_bytes_of_the_local_runner(
     }
 
 
+def test_a_report_of_duplicates_from_an_engine_is_that_of_the_local_runner(
+    cluster: Cluster, nights: Path, cli: Callable[..., Finished]
+) -> None:
+    store, home, here = nights / "at-home" / "embeddings", nights / "duplicates", nights / f"duplicates-{cluster.name}"
+    asked = ("dedupe", "--embeddings", store, "--keeper", "price:asc", "--assign-splits", "train=0.5,test=0.5")
+    if not home.exists():
+        assert cli(*asked, "--output", home).code == 0
+    found = cli(*asked, "--output", here, "--json", "--engine", cluster.name, "--", *cluster.beam_arguments())
+    assert found.code == 0, found.err
+    assert found.json["dropped"] > 0
+    assert files_below(here) == files_below(home)
+
+
 def test_what_a_worker_refuses_is_said_in_one_sentence(
     cluster: Cluster, nights: Path, tmp_path: Path, cli: Callable[..., Finished]
 ) -> None:
