@@ -47,11 +47,13 @@ def test_what_is_commented_out_in_the_configuration_can_be_put_in(night: Path, m
     text = (night / "nightly.yaml").read_text()
     for place in ("nightly-output", "demo-output", "photos"):  # Dataflow's workers see no disk of this machine.
         text = text.replace(place, f"gs://shop/{place}")
-    (night / "nightly.yaml").write_text(re.sub(r"(?m)^( *)# (?=(?:beam|[a-z_]+): |  - --)", r"\1", text))
+    (night / "nightly.yaml").write_text(re.sub(r"(?m)^( *)# (?=(?:  )?[a-z_]+: |beam:|  - --)", r"\1", text))
     whole = read_nightly(str(night / "nightly.yaml"))
     assert (whole.embed.runs_on, len(whole.embed.beam_arguments)) == ("dataflow", 4)
     assert whole.index.stratify == "category"
     assert whole.embed.threads == 8
+    assert whole.dedupe is not None
+    assert whole.dedupe.config.settings.group_column == "category"
     keys = set(re.findall(r"(?m)^ *(?:# )?([a-z_]+):", text))
     assert keys >= set(schema()["properties"]) | set(
         schema()["properties"]["index"]["properties"]["gates"]["properties"]
